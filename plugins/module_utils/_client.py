@@ -1,0 +1,364 @@
+# Copyright: The wheelhouse.devpi authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A client of devpi-server's JSON API, made of ansible.module_utils.urls alone."""
+# ruff: noqa: N818 - these exceptions are named for what happened
+
+from __future__ import annotations
+
+import base64
+import errno
+import http.client
+import ipaddress
+import json
+import re
+import socket
+import ssl
+import time
+import urllib.error
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any, Mapping
+from urllib.parse import quote, urlsplit
+
+from ansible.module_utils.basic import env_fallback
+from ansible.module_utils.urls import Request, make_context
+
+RETRY_AFTER = (0.2, 0.6)  # seconds before the second and the third attempt of a read
+BUSY = (502, 503, 504)  # what a proxy answers while devpi-server restarts
+
+
+def connection_options() -> dict[str, Any]:
+    """Return the argument spec of the documentation fragment ``wheelhouse.devpi.connection``."""
+    return {
+        "url": {"type": "str", "required": True, "fallback": (env_fallback, ["DEVPI_URL"])},
+        "username": {"type": "str", "default": "root", "fallback": (env_fallback, ["DEVPI_USERNAME"])},
+        "password": {"type": "str", "no_log": True, "fallback": (env_fallback, ["DEVPI_PASSWORD"])},
+        "validate_certs": {"type": "bool", "default": True},
+        "ca_path": {"type": "path"},
+        "client_cert": {"type": "path"},
+        "client_key": {"type": "path", "no_log": False},
+        "use_proxy": {"type": "bool", "default": True},
+        "timeout": {"type": "int", "default": 30},
+    }
+
+
+class ClientError(Exception):
+    """Something between us and the server went wrong; the message says what was asked, of which URL, and what to do."""
+
+
+class BadOption(ClientError):
+    """A connection option cannot be used."""
+
+
+class Unreachable(ClientError):
+    """No answer came.
+
+    :param refused: nothing listens at the address.
+    :param passing: a second attempt may well succeed.
+    """
+
+    def __init__(self, message: str, *, refused: bool = False, passing: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
+        self.passing = passing
+
+
+class NotDevpi(ClientError):
+    """Something answered that is not devpi-server."""
+
+
+class UnsupportedServer(ClientError):
+    """A devpi-server answered whose dialect this client does not speak."""
+
+
+class WrongPassword(ClientError):
+    """The server refused the login."""
+
+
+class NoPassword(ClientError):
+    """A login is needed and no password was given."""
+
+
+class WriteInCheckMode(ClientError):
+    """A write was tried in check mode, which is an error of the caller."""
+
+
+class RequestFailed(ClientError):
+    """The server refused the request.
+
+    :param status: the HTTP status.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server said: the HTTP status, and of its JSON the ``result`` and the ``message``."""
+
+    status: int
+    result: Any
+    message: str
+
+
+class Client:
+    """One devpi-server, asked by one user.
+
+    :param url: of the server, with the path where it lives behind a proxy; without credentials.
+    :param username: who logs in, when a login is needed.
+    :param password: None where none is known; it is needed for ``login`` alone.
+    :param check_mode: refuse every request that could change something.
+    :param validate_certs: verify the server's TLS certificate.
+    :param ca_path: a bundle of CA certificates to trust in place of the system's.
+    :param client_cert: a certificate to show, in PEM; its key may be in the same file.
+    :param client_key: the key of ``client_cert``, in PEM.
+    :param proxy: use the proxy that the environment names; never done for loopback addresses.
+    :param timeout: in seconds, for connecting and for each read.
+    :raises BadOption: the URL, a certificate or a key cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        username: str,
+        password: str | None = None,
+        *,
+        check_mode: bool = False,
+        validate_certs: bool = True,
+        ca_path: str | None = None,
+        client_cert: str | None = None,
+        client_key: str | None = None,
+        proxy: bool = True,
+        timeout: int = 30,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.username = username
+        self.password = password
+        self.check_mode = check_mode
+        self.version: tuple[int, ...] | None = None
+        self._token: str | None = None
+        try:
+            parts = urlsplit(self.url)
+            self.host = parts.hostname or ""
+            parts.port  # noqa: B018 - a port that is no number raises here
+        except ValueError as error:
+            raise BadOption(f"url {url!r} is no address ({error}); write it as http://127.0.0.1:3141") from error
+        if parts.username or parts.password:
+            raise BadOption(
+                f"url with credentials in front of {self.host}; take them out and use username and password"
+            )
+        if parts.scheme not in ("http", "https") or not self.host or parts.query or parts.fragment:
+            raise BadOption(f"url {url!r} is no address of a server; write it as http://127.0.0.1:3141")
+        self.plain = parts.scheme == "http"
+        try:
+            # Made once: by default all CA certificates are read anew for each request, over plain http too.
+            context = (
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                if self.plain
+                else make_context(
+                    cafile=ca_path, validate_certs=validate_certs, client_cert=client_cert, client_key=client_key
+                )
+            )
+        except (OSError, ValueError) as error:
+            named = ", ".join(each for each in (ca_path, client_cert, client_key) if each)
+            raise BadOption(f"ca_path, client_cert or client_key cannot be used ({named}): {error}") from error
+        self._request = Request(
+            http_agent="wheelhouse.devpi",
+            # Credentials must not follow to another host, and a write must not arrive there as a read.
+            follow_redirects="none",
+            use_netrc=False,
+            use_proxy=proxy and not is_loopback(self.host),
+            timeout=timeout,
+            context=context,
+        )
+
+    def get_json(self, path: str) -> Any:  # noqa: ANN401 - JSON
+        """Return the ``result`` of a GET, tried up to three times.
+
+        :param path: below the server's URL, ``/alice/dev``.
+        """
+        for pause in RETRY_AFTER:
+            try:
+                return self._send("GET", path).result
+            except Unreachable as error:
+                if not error.passing:
+                    raise
+            except RequestFailed as error:
+                if error.status not in BUSY:
+                    raise
+            time.sleep(pause)
+        return self._send("GET", path).result
+
+    def login(self) -> None:
+        """Log in as ``username`` once; the token that the server gives for it (for 10 hours) is sent from then on.
+
+        :raises NoPassword: there is none to log in with.
+        :raises WrongPassword: the server does not take it.
+        """
+        if self._token is not None:
+            return
+        if self.password is None:
+            raise NoPassword(
+                f"the password of {self.username} on {self.url} is needed and was not given; "
+                "give password, or set DEVPI_PASSWORD, or name the credentials_dir that holds it"
+            )
+        self._token = self._login(self.username, self.password)
+
+    def is_password(self, username: str, password: str) -> bool:
+        """Whether the password is the user's now, found out by a login. The client stays who it is."""
+        try:
+            self._login(username, password)
+        except WrongPassword:
+            return False
+        return True
+
+    def _login(self, username: str, password: str) -> str:
+        try:
+            result = self._send("POST", "/+login", {"user": username, "password": password}).result
+        except RequestFailed as error:
+            if error.status != 401:
+                raise
+            raise WrongPassword(
+                f"POST {self.url}/+login: the server does not take the password given for {username}; correct it, "
+                f"or set it anew on the server's host with devpi-passwd {username} --serverdir DIRECTORY"
+            ) from error
+        return str(result["password"])
+
+    def put(self, path: str, body: Mapping[str, Any]) -> Answer:
+        """Create what is at the path."""
+        return self._write("PUT", path, body)
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> Answer:
+        """Change the keys of ``body`` and no others."""
+        return self._write("PATCH", path, body)
+
+    def delete(self, path: str) -> Answer:
+        """Delete what is at the path."""
+        return self._write("DELETE", path, None)
+
+    def _write(self, method: str, path: str, body: Mapping[str, Any] | None) -> Answer:
+        if self.check_mode:
+            raise WriteInCheckMode(f"{method} {self.url}{path} was tried in check mode and not sent")
+        self.login()
+        return self._send(method, path, body)
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
+        url = self.url + quote(path, safe="/+@?=")
+        asked = f"{method} {url}"
+        headers = {"Accept": "application/json"}
+        if self._token is not None:
+            headers["X-Devpi-Auth"] = base64.b64encode(f"{self.username}:{self._token}".encode()).decode()
+        data = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            data = json.dumps(body).encode()
+        try:
+            with self._request.open(method, url, data=data, headers=headers) as response:
+                return self._answer(asked, response.status, response.headers, response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                answer = self._answer(asked, error.code, error.headers, error.read())
+            raise RequestFailed(
+                f"{asked}: devpi-server {_dotted(self.version)} answered {answer.status}"
+                f"{': ' + answer.message if answer.message else ''}; {self._way_out(answer.status)}",
+                answer.status,
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(asked, error) from error
+
+    def _answer(self, asked: str, status: int, headers: Message, content: bytes) -> Answer:
+        if status in BUSY and not headers.get("X-Devpi-Server-Version"):
+            raise RequestFailed(
+                f"{asked}: {headers.get('Server', 'a proxy')} answered {status} in place of devpi-server; "
+                "look whether devpi-server runs behind it",
+                status,
+            )
+        if 300 <= status < 400 and status != 304:
+            raise NotDevpi(
+                f"{asked}: the answer is a redirect to {headers.get('Location', 'nowhere')}, which is not followed; "
+                "name the address of devpi-server itself as url"
+            )
+        version = headers.get("X-Devpi-Server-Version")
+        if not version:
+            raise NotDevpi(
+                f"{asked}: {headers.get('Server', 'something')} answered {status} without the header "
+                "X-Devpi-Server-Version; it is no devpi-server, or a proxy drops its headers: look at url"
+            )
+        self.version = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+        if self.version[:1] != (6,):
+            raise UnsupportedServer(f"{asked}: devpi-server {version} answered; this collection speaks to 6.x alone")
+        try:
+            parsed = json.loads(content or b"{}")
+        except ValueError:
+            parsed = {}
+        if not isinstance(parsed, dict):
+            parsed = {}
+        if status < 400 and "result" not in parsed and "message" not in parsed:
+            raise NotDevpi(
+                f"{asked}: the answer {status} is not devpi's JSON; look whether a proxy on the way changes it"
+            )
+        return Answer(status, parsed.get("result"), " ".join(str(parsed.get("message", "")).split()))
+
+    def _way_out(self, status: int) -> str:
+        if status in (401, 403):
+            return f"{self.username} may not do that; log in as a user whom the server's restrict-modify names"
+        if status >= 500:
+            return "the server's log says why"
+        return "correct what is named, or look at the server's log"
+
+    def _unreachable(self, asked: str, error: Exception) -> Unreachable:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            return Unreachable(
+                f"{asked}: the certificate of {self.host} is not trusted ({reason.verify_message}); "
+                "name the bundle with its CA as ca_path"
+            )
+        if isinstance(reason, ssl.SSLError):
+            return Unreachable(f"{asked}: no TLS connection ({reason}); look at url, client_cert and client_key")
+        if isinstance(reason, socket.timeout):
+            return Unreachable(
+                f"{asked}: no answer in {self._request.timeout} s; look at the server's log, or raise timeout"
+            )
+        if isinstance(reason, socket.gaierror):
+            return Unreachable(f"{asked}: the name {self.host} is not known; look at url")
+        if isinstance(reason, OSError) and reason.errno == errno.ECONNREFUSED:
+            return Unreachable(
+                f"{asked}: nothing listens there (connection refused); start devpi-server, or look at url",
+                refused=True,
+                passing=True,
+            )
+        return Unreachable(f"{asked}: no answer ({reason}); look at url and whether devpi-server runs", passing=True)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what is sent to the host stays on this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether the host is an address of this machine, loopback or not."""
+    try:
+        addresses = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    for family, kind, protocol, _dummy, address in addresses:
+        with socket.socket(family, kind, protocol) as probe:
+            try:
+                # Only an own address can be bound; port 0 lets the kernel choose a free one.
+                probe.bind((address[0], 0, *address[2:]))
+            except OSError:
+                continue
+            return True
+    return False
+
+
+def _dotted(version: tuple[int, ...] | None) -> str:
+    return ".".join(map(str, version or ()))

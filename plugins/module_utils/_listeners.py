@@ -1,0 +1,97 @@
+# Copyright: The wheelhouse.devpi authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who listens on a TCP port of this host, read from /proc (proc(5)): nothing needs to be installed for it."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from pathlib import Path
+from typing import NamedTuple
+
+LISTEN = "0A"
+
+
+class Listener(NamedTuple):
+    """One listening socket.
+
+    :param address: the local address, ``127.0.0.1`` or ``::``.
+    :param holder: the process for a person to read, ``nginx (812)``.
+    :param commands: the command lines of the processes that may hold it, one item a word. It is one process, except where
+        a container keeps even root from looking into the processes of other accounts: then it is all of that account.
+    """
+
+    address: str
+    holder: str
+    commands: list[list[str]]
+
+
+class _Socket(NamedTuple):
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address
+    uid: int
+    inode: str
+
+
+def listeners_on(host: str, port: int) -> list[Listener]:
+    """Return the sockets that keep ``host:port`` from being bound.
+
+    :param host: an address or a name; a wildcard collides with every address.
+    :param port: the TCP port.
+    """
+    wanted = _addresses(host)
+    everywhere = any(each.is_unspecified for each in wanted)
+    found = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for each in _listening(table, port):
+            if everywhere or each.address.is_unspecified or each.address in wanted:
+                holders = _holders(each)
+                commands = [_text(process / "cmdline").split("\0") for process in holders]
+                holder = " or ".join(f"{_text(process / 'comm').strip()} ({process.name})" for process in holders)
+                found.append(Listener(str(each.address), holder or "that cannot be seen from here", commands))
+    return found
+
+
+def _addresses(host: str) -> set[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    try:
+        return {ipaddress.ip_address(info[4][0]) for info in socket.getaddrinfo(host, None, proto=socket.IPPROTO_TCP)}
+    except OSError:
+        return set()
+
+
+def _listening(table: str, port: int) -> list[_Socket]:
+    found = []
+    for row in _text(Path(table)).splitlines()[1:]:
+        fields = row.split()
+        packed, number = fields[1].split(":")
+        if fields[3] == LISTEN and int(number, 16) == port:
+            # The kernel prints each 32-bit word of the address in the machine's own, little-endian order.
+            words = [bytes.fromhex(packed[at : at + 8])[::-1] for at in range(0, len(packed), 8)]
+            address = ipaddress.ip_address(b"".join(words))
+            mapped = getattr(address, "ipv4_mapped", None)
+            found.append(_Socket(mapped or address, int(fields[7]), fields[9]))
+    return found
+
+
+def _holders(held: _Socket) -> list[Path]:
+    """Return the directory below /proc of the process that holds the socket, or of all that may."""
+    may = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(os.readlink(fd) == f"socket:[{held.inode}]" for fd in (process / "fd").iterdir()):
+                return [process]
+        except PermissionError:
+            if process.stat().st_uid == held.uid:
+                may.append(process)
+        except OSError:
+            # It ended while it was looked at.
+            continue
+    return may
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,84 @@
+# Copyright: The wheelhouse.devpi authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""supervisord's own XML-RPC interface over its unix socket (supervisord.org/api.html)."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import xmlrpc.client
+from typing import Any
+
+SOCKET = "/run/supervisor.sock"
+
+
+class SupervisordError(Exception):
+    """supervisord could not be asked, or refused; the message says what was asked."""
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(30)
+        self.sock.connect(self._path)
+
+
+class _Transport(xmlrpc.client.Transport):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        return _Connection(self._path)
+
+
+class Supervisord:
+    """One supervisord.
+
+    :param path: its unix socket; the default is Debian's.
+    """
+
+    def __init__(self, path: str = SOCKET) -> None:
+        self._path = path
+        self._proxy = xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=_Transport(path))
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        try:
+            return getattr(self._proxy.supervisor, method)(*arguments)
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
+            said = error.faultString if isinstance(error, xmlrpc.client.Fault) else str(error)
+            raise SupervisordError(f"supervisord at {self._path}, asked for {method} {' '.join(map(str, arguments))}: {said}") from error
+
+    def pending(self, program: str) -> str:
+        """Reread the configuration files and return what ``update`` would do: ``added``, ``changed``, ``removed`` or empty."""
+        added, changed, removed = self._ask("reloadConfig")[0]
+        for name, programs in (("added", added), ("changed", changed), ("removed", removed)):
+            if program in programs:
+                return name
+        return ""
+
+    def update(self, program: str, pending: str) -> None:
+        """Carry out what :meth:`pending` returned; a program with autostart is started by this."""
+        if pending in ("changed", "removed"):
+            self._ask("stopProcessGroup", program)
+            self._ask("removeProcessGroup", program)
+        if pending in ("added", "changed"):
+            self._ask("addProcessGroup", program)
+
+    def info(self, program: str) -> dict[str, Any]:
+        """Return the state of the program: ``statename``, ``pid``, ``start`` (seconds since 1970), ``exitstatus`` and others."""
+        info: dict[str, Any] = self._ask("getProcessInfo", program)
+        return info
+
+    def start(self, program: str) -> None:
+        """Start the program without waiting for its startsecs."""
+        self._ask("startProcess", program, False)
+
+    def stop(self, program: str) -> None:
+        """Stop the program and wait until it has ended."""
+        self._ask("stopProcess", program)

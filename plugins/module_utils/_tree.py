@@ -1,0 +1,534 @@
+# Copyright: The wheelhouse.devpi authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The declared tree of devpi users and their indexes: what may be written, in one spelling, and what is wrong.
+
+Names, keys and defaults are those of devpi-server 6.15 to 6.20 (``devpi_server.model`` and ``devpi_server.mirror``).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any, Iterable, Iterator, Mapping, cast
+from urllib.parse import urlsplit
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+STATE: dict[str, Any] = {"type": "str", "choices": ["present", "absent"], "default": "present"}
+FORCE: dict[str, Any] = {"type": "bool", "default": False}
+
+BOTH_TYPES_KEYS: dict[str, Any] = {
+    "volatile": {"type": "bool"},
+    "title": {"type": "str"},
+    "description": {"type": "str"},
+    "custom_data": {"type": "raw"},
+}
+STAGE_KEYS: dict[str, Any] = {
+    "bases": {"type": "list", "elements": "str"},
+    "acl_upload": {"type": "list", "elements": "str"},
+    "acl_toxresult_upload": {"type": "list", "elements": "str"},
+    "mirror_whitelist": {"type": "list", "elements": "str"},
+    "mirror_whitelist_inheritance": {"type": "str", "choices": ["intersection", "union"]},
+}
+MIRROR_KEYS: dict[str, Any] = {
+    "mirror_url": {"type": "str"},
+    "mirror_web_url_fmt": {"type": "str"},
+    "mirror_cache_expiry": {"type": "int"},
+    "mirror_use_external_urls": {"type": "bool"},
+    "mirror_no_project_list": {"type": "bool"},
+    "mirror_ignore_serial_header": {"type": "bool"},
+    "mirror_provides_core_metadata": {"type": "bool"},
+}
+INDEX_KEYS: dict[str, Any] = {**BOTH_TYPES_KEYS, **STAGE_KEYS, **MIRROR_KEYS}
+INDEX_OPTIONS: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "state": STATE,
+    "type": {"type": "str", "choices": ["stage", "mirror"]},
+    **INDEX_KEYS,
+    "options": {"type": "dict"},
+    "accept_dependency_confusion": {"type": "bool", "default": False},
+    "force": FORCE,
+}
+USER_KEYS: dict[str, Any] = {
+    "email": {"type": "str"},
+    "title": {"type": "str"},
+    "description": {"type": "str"},
+    "custom_data": {"type": "raw"},
+}
+USER_OPTIONS: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "state": STATE,
+    "password": {"type": "str", "no_log": True},
+    "update_password": {"choices": ["on_create", "always"], "default": "on_create", "no_log": False},
+    **USER_KEYS,
+    "force": FORCE,
+    "indexes": {"type": "list", "elements": "dict", "options": INDEX_OPTIONS},
+}
+
+# The first release that knows the key; older ones refuse it.
+SINCE = {"mirror_ignore_serial_header": (6, 17), "mirror_provides_core_metadata": (6, 20)}
+
+# What an index that lacks the key does. New stages get "intersection", but one without the key still unites.
+MISSING: dict[str, Any] = {
+    "bases": [],
+    "acl_upload": [],
+    "acl_toxresult_upload": [":ANONYMOUS:"],
+    "mirror_whitelist": [],
+    "mirror_whitelist_inheritance": "union",
+    "mirror_use_external_urls": False,
+    "mirror_no_project_list": False,
+    "mirror_ignore_serial_header": False,
+    "mirror_provides_core_metadata": False,
+}
+SETS = ("acl_upload", "acl_toxresult_upload", "mirror_whitelist")
+TEXTS = ("title", "description", "custom_data", "email", "mirror_web_url_fmt")
+
+# What devpi-init makes, less the upstream of root/pypi, which is devpi's to know.
+FRESH_SERVER: dict[str, Any] = {
+    "root": {
+        "username": "root",
+        "indexes": {"pypi": {"type": "mirror", "volatile": False, "title": "PyPI"}},
+    }
+}
+
+SPECIAL_PRINCIPALS = (":ANONYMOUS:", ":AUTHENTICATED:")
+# devpi-server refuses every ASCII character that is neither a letter, a digit nor one of -.@_
+FORBIDDEN_IN_NAMES = re.compile(r"[\x00-,/:-?\[-^`{-\x7f]")
+PROJECT_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Index:
+    """One declared index.
+
+    :param keys: only what was declared, in the server's spelling, plugin keys included.
+    :param where: how messages call it, ``devpi_users[2].indexes[0] (alice/dev)``.
+    """
+
+    user: str
+    name: str
+    where: str
+    absent: bool = False
+    type: str | None = None
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    plugin_keys: tuple[str, ...] = ()
+    force: bool = False
+    accept_dependency_confusion: bool = False
+
+    @property
+    def path(self) -> str:
+        """Return ``user/index``, as bases name it."""
+        return f"{self.user}/{self.name}"
+
+
+@dataclass(frozen=True)
+class User:
+    """One declared user.
+
+    :param keys: only what was declared, without the password.
+    :param password: None where none was given; never part of the representation.
+    :param update_password: whether the password also holds for a user who exists.
+    """
+
+    name: str
+    where: str
+    absent: bool = False
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    password: str | None = field(default=None, repr=False)
+    update_password: bool = False
+    force: bool = False
+    indexes: tuple[Index, ...] = ()
+
+
+def parse(users: Iterable[Mapping[str, Any]], where: str) -> list[User]:
+    """Return the declared users in one spelling.
+
+    :param users: dictionaries as ``USER_OPTIONS`` leaves them: all options there, None where undeclared.
+    :param where: the variable or option that holds them, for messages.
+    """
+    return [_user(each, f"{where}[{number}]") for number, each in enumerate(users)]
+
+
+def _user(params: Mapping[str, Any], where: str) -> User:
+    name = params["name"]
+    return User(
+        name=name,
+        where=f"{where} ({name})",
+        absent=params["state"] == "absent",
+        keys={key: params[key] for key in USER_KEYS if params[key] is not None},
+        # An inventory's default for "none given" is the empty string; nobody is ever given an empty password.
+        password=params["password"] or None,
+        update_password=params["update_password"] == "always",  # noqa: S105 - a choice, no password
+        force=params["force"],
+        indexes=tuple(
+            _index(name, each, f"{where}.indexes[{number}]") for number, each in enumerate(params["indexes"] or ())
+        ),
+    )
+
+
+def _index(user: str, params: Mapping[str, Any], where: str) -> Index:
+    declared = {key: params[key] for key in INDEX_KEYS if params[key] is not None}
+    plugin_keys = params["options"] or {}
+    return Index(
+        user=user,
+        name=params["name"],
+        where=f"{where} ({user}/{params['name']})",
+        absent=params["state"] == "absent",
+        type=params["type"],
+        keys={**{key: normalised(key, value) for key, value in declared.items()}, **plugin_keys},
+        plugin_keys=tuple(plugin_keys),
+        force=params["force"],
+        accept_dependency_confusion=params["accept_dependency_confusion"],
+    )
+
+
+def normalised(key: str, value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return the value as devpi-server stores it."""
+    if INDEX_KEYS[key]["type"] == "list":
+        value = [each.strip() for each in value]
+    if key in ("acl_upload", "acl_toxresult_upload"):
+        return [each.upper() if each.upper() in SPECIAL_PRINCIPALS else each for each in value]
+    if key == "mirror_whitelist":
+        return [each if each == "*" else re.sub(r"[^A-Za-z0-9]+", "-", each).lower() for each in value]
+    return value
+
+
+def differs(key: str, declared: object, observed: Mapping[str, Any]) -> bool:
+    """Whether an object as the server shows it differs from what is declared for the key.
+
+    Only the order of ``bases`` counts; an empty text is the same as none.
+    """
+    there = observed.get(key, MISSING.get(key))
+    if key in SETS:
+        return set(cast("list[str]", declared)) != set(there)
+    if key in TEXTS:
+        return (declared or None) != (there or None)
+    return bool(declared != there)
+
+
+def problems(
+    users: list[dict[str, Any]],
+    existing: Mapping[str, Any] | None,
+    where: str = "devpi_users",
+    version: tuple[int, ...] | None = None,
+) -> list[str]:
+    """Return what is wrong with users as an inventory holds them, one sentence for each: value, place and way out.
+
+    :param users: dictionaries with the keys of ``USER_OPTIONS``; unknown keys and wrong types are problems, not errors.
+    :param existing: the ``result`` of ``GET /``; None stands for a server as devpi-init makes it.
+    :param where: the variable that holds the users.
+    :param version: the server's, ``(6, 20, 3)``; None where it is not known.
+    """
+    found: list[str] = []
+    declared = []
+    for number, raw in enumerate(users):
+        place = f"{where}[{number}]"
+        params, wrong = _coerced(raw, {**USER_OPTIONS, "indexes": {"type": "raw"}}, place)
+        found += wrong
+        if params is None:
+            continue
+        user = _user({**params, "indexes": None}, place)
+        indexes = []
+        if not isinstance(params["indexes"], (list, type(None))):
+            found.append(f"{user.where}: indexes is not a list; write one index an item, each with its name")
+            params["indexes"] = None
+        for position, raw_index in enumerate(params["indexes"] or ()):
+            index, wrong = _coerced(raw_index, INDEX_OPTIONS, f"{place}.indexes[{position}]", f"{user.name}/")
+            found += wrong
+            if index is not None:
+                indexes.append(_index(user.name, index, f"{place}.indexes[{position}]"))
+        declared.append(replace(user, indexes=tuple(indexes)))
+    return found + check(declared, FRESH_SERVER if existing is None else existing, version)
+
+
+def _coerced(
+    raw: object, options: Mapping[str, Any], place: str, owner: str = ""
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return the dictionary with its values in the types of ``options``, None where it has no name, and what is wrong.
+
+    A dictionary with something wrong comes back as its name alone, so that what builds on it can still be checked.
+    """
+    if not isinstance(raw, dict):
+        return None, [f"{place}: {type(raw).__name__} in place of a dictionary; write it as name: and its keys"]
+    if raw.get("name") is None:
+        return None, [f"{place}: has no name; give it one"]
+    label = f"{place} ({owner}{raw['name']})"
+    wrong = []
+    for key in [key for key in raw if key not in options]:
+        near = difflib.get_close_matches(str(key), options, n=1)
+        way_out = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(options))}"
+        wrong.append(f"{label}: unknown key {key!r}; {way_out}")
+    if not isinstance(raw.get("password"), (str, type(None))):
+        wrong.append(f"{label}: password is of type {type(raw['password']).__name__}; put it in quotes")
+    validator = ArgumentSpecValidator(options)
+    known = {key: value for key, value in raw.items() if key in options}
+    result = validator.validate(known)
+    wrong += [f"{label}: {message}" for message in result.error_messages]
+    if result.error_messages:
+        bare = {key: known[key] for key in ("name", "state") if known.get(key) in (raw["name"], "present", "absent")}
+        acknowledged = {key: True for key in ("force", "accept_dependency_confusion") if key in options}
+        result = validator.validate({**bare, **acknowledged})
+    return result.validated_parameters, wrong
+
+
+def secrets_in(users: object) -> set[str]:
+    """Return the values of raw declared users that no output may hold, for a module's ``no_log_values``.
+
+    :param users: as an inventory holds them, however wrong; a key that looks like a misspelt ``password`` is a secret.
+    """
+    found: set[str] = set()
+    for user in users if isinstance(users, list) else ():
+        if not isinstance(user, dict):
+            continue
+        for key, value in user.items():
+            unknown = key not in USER_OPTIONS
+            suspect = unknown and (
+                re.search("pass|pw|secret", str(key), re.I) or difflib.get_close_matches(str(key), ["password"])
+            )
+            if value and (key == "password" or suspect):
+                found.add(str(value))
+        indexes = user.get("indexes")
+        for index in indexes if isinstance(indexes, list) else ():
+            if isinstance(index, dict):
+                found |= mirror_passwords(index)
+    return found
+
+
+def mirror_passwords(index: Mapping[str, Any]) -> set[str]:
+    """Return the password inside the index's ``mirror_url``, if there is one."""
+    try:
+        password = urlsplit(str(index.get("mirror_url") or "")).password
+    except ValueError:
+        return set()
+    return {password} if password else set()
+
+
+def check(users: list[User], existing: Mapping[str, Any], version: tuple[int, ...] | None = None) -> list[str]:
+    """Return what is wrong with declared users on a server that holds ``existing``; parameters as in ``problems``."""
+    return list(_Checks(users, existing, version).run())
+
+
+class _Checks:
+    def __init__(self, users: list[User], existing: Mapping[str, Any], version: tuple[int, ...] | None) -> None:
+        self.users = users
+        self.existing = existing
+        self.version = version
+        self.present = {user.name for user in users if not user.absent}
+        self.gone = {user.name for user in users if user.absent}
+        self.declared = {index.path: index for user in users for index in user.indexes}
+        self.there = {
+            f"{user}/{name}": config for user in existing for name, config in existing[user].get("indexes", {}).items()
+        }
+
+    def run(self) -> Iterator[str]:
+        seen_users: dict[str, str] = {}
+        seen_indexes: dict[str, str] = {}
+        for user in self.users:
+            if user.name in seen_users:
+                yield f"{user.where}: this user is declared by {seen_users[user.name]} already; join the two"
+            seen_users.setdefault(user.name, user.where)
+            yield from self.user(user)
+            for index in user.indexes:
+                if index.path in seen_indexes:
+                    yield f"{index.where}: this index is declared by {seen_indexes[index.path]} already; join the two"
+                seen_indexes.setdefault(index.path, index.where)
+                yield from self.index(index)
+        _dummy, cycles = order(self.declared, self.there)
+        for cycle in cycles:
+            index = next(self.declared[path] for path in cycle if path in self.declared)
+            yield f"{index.where}: bases form a cycle, {' → '.join(cycle)}; take one of them out of the other's bases"
+
+    def user(self, user: User) -> Iterator[str]:
+        yield from _bad_name(user.name, "user", user.where)
+        if user.password is not None:
+            yield from _bad_password(user.password, user.where)
+        if not user.absent:
+            return
+        if user.name == "root":
+            yield f"{user.where}: root cannot be deleted; drop state: absent"
+            return
+        for index in user.indexes:
+            if not index.absent:
+                yield f"{index.where}: belongs to a user who is declared absent; drop the one or the other"
+        indexes = self.existing.get(user.name, {}).get("indexes", {})
+        if indexes and not user.force:
+            yield (
+                f"{user.where}: deleting this user deletes {_named(sorted(indexes))} with all packages; "
+                "say force: true if that is meant"
+            )
+        for name in sorted(indexes):
+            yield from self.still_a_base(f"{user.name}/{name}", user.where, user.force)
+
+    def index(self, index: Index) -> Iterator[str]:
+        yield from _bad_name(index.name, "index", index.where)
+        observed = self.there.get(index.path)
+        if index.absent:
+            if observed is not None and not observed.get("volatile", True) and not index.force:
+                yield (
+                    f"{index.where}: this index is not volatile, so its packages are meant to stay; "
+                    "say force: true to delete it with all of them"
+                )
+            if observed is not None and index.user not in self.gone:
+                yield from self.still_a_base(index.path, index.where, index.force)
+            return
+        there = None if observed is None else observed.get("type", "stage")
+        if index.type and there and index.type != there:
+            yield (
+                f"{index.where}: type {index.type} is declared and the index is a {there}, which devpi cannot change; "
+                "choose another name, or delete the index first (state: absent)"
+            )
+        yield from self.keys(index, index.type or there or "stage", observed)
+
+    def keys(self, index: Index, kind: str, observed: Mapping[str, Any] | None) -> Iterator[str]:
+        for key in index.keys:
+            if key in index.plugin_keys:
+                continue
+            if key in STAGE_KEYS and kind == "mirror":
+                yield f"{index.where}: {key} is no key of a mirror; drop it, or declare it on a stage"
+            elif key in MIRROR_KEYS and kind == "stage":
+                yield f"{index.where}: {key} is a key of mirrors only; say type: mirror, or drop it"
+            elif key in SINCE and self.version and self.version < SINCE[key]:
+                yield (
+                    f"{index.where}: {key} is known to devpi-server {'.'.join(map(str, SINCE[key]))} and newer and "
+                    f"{'.'.join(map(str, self.version))} answers; drop it, or upgrade the server"
+                )
+        for key in index.plugin_keys:
+            if key in INDEX_OPTIONS:
+                yield f"{index.where}: options holds {key}, which is a key of its own; write it beside options"
+            elif index.keys[key] is None:
+                yield f"{index.where}: options.{key} is null, which devpi-server fails on; give it a value or drop it"
+        if kind == "mirror":
+            yield from self.mirror(index, observed)
+        else:
+            yield from self.stage(index)
+
+    def mirror(self, index: Index, observed: Mapping[str, Any] | None) -> Iterator[str]:
+        url = index.keys.get("mirror_url")
+        if url is None and observed is None:
+            yield f"{index.where}: a mirror needs a mirror_url; give the address of its upstream's simple page"
+        if url is not None and not url.startswith(("http://", "https://")):
+            yield f"{index.where}: mirror_url does not start with http:// or https://; give the whole address"
+        if index.keys.get("mirror_cache_expiry", 0) < 0:
+            yield (
+                f"{index.where}: mirror_cache_expiry {index.keys['mirror_cache_expiry']} is negative; "
+                "give seconds, 0 or more"
+            )
+
+    def stage(self, index: Index) -> Iterator[str]:
+        bases = index.keys.get("bases", [])
+        for position, base in enumerate(bases):
+            if base in bases[:position]:
+                yield f"{index.where}: bases names {base} twice; name it once"
+            else:
+                yield from self.base(index, base)
+        for key in ("acl_upload", "acl_toxresult_upload"):
+            for principal in index.keys.get(key, ()):
+                yield from self.principal(index, key, principal)
+        whitelist = index.keys.get("mirror_whitelist", [])
+        for project in whitelist:
+            if project != "*" and not PROJECT_NAME.fullmatch(project):
+                yield f"{index.where}: mirror_whitelist holds {project!r}, which is no project name; correct or drop it"
+        if "*" in whitelist and not index.accept_dependency_confusion:
+            yield (
+                f"{index.where}: mirror_whitelist '*' lets anyone who registers the name of a private project upstream "
+                "put code into it (dependency confusion); list the projects that may come from both, "
+                "or say accept_dependency_confusion: true"
+            )
+
+    def base(self, index: Index, base: str) -> Iterator[str]:
+        user, slash, name = base.partition("/")
+        if not (user and slash and name) or "/" in name:
+            yield f"{index.where}: base {base!r} is not of the form user/index; write it so, for example root/pypi"
+            return
+        declared = self.declared.get(base)
+        if user in self.gone or (declared is not None and declared.absent):
+            yield f"{index.where}: base {base} is declared absent; drop it from bases, or keep it"
+        elif declared is None and base not in self.there:
+            near = difflib.get_close_matches(base, [*self.declared, *self.there], n=1)
+            guess = f"did you mean {near[0]}?" if near else "declare it, or correct the name"
+            yield f"{index.where}: base {base} neither exists nor is declared; {guess}"
+
+    def principal(self, index: Index, key: str, principal: str) -> Iterator[str]:
+        if principal.startswith(":"):
+            # A group of an authentication plugin is ":name"; only the server's special principals end with a colon too.
+            if principal not in SPECIAL_PRINCIPALS and (principal.endswith(":") or len(principal) == 1):
+                yield f"{index.where}: {key} holds {principal!r}; devpi knows {' and '.join(SPECIAL_PRINCIPALS)}"
+        elif principal in self.gone:
+            yield f"{index.where}: {key} holds {principal!r}, who is declared absent; drop it from {key}"
+        elif principal not in self.present and principal not in self.existing:
+            near = difflib.get_close_matches(principal, [*self.present, *self.existing], n=1)
+            guess = f"did you mean {near[0]}?" if near else "declare that user, or correct the name"
+            yield f"{index.where}: {key} holds {principal!r}, a user who neither exists nor is declared; {guess}"
+
+    def still_a_base(self, path: str, where: str, force: bool) -> Iterator[str]:
+        if force:
+            return
+        for other, config in self.there.items():
+            declared = self.declared.get(other)
+            if other.split("/")[0] in self.gone or (declared is not None and declared.absent):
+                continue
+            if declared is not None and "bases" in declared.keys:
+                continue
+            if path in config.get("bases", ()):
+                yield f"{where}: {path} is a base of {other}; take it out of the bases there, or say force: true"
+
+
+def _bad_name(name: str, kind: str, where: str) -> Iterator[str]:
+    if not name.strip():
+        yield f"{where}: the {kind}'s name is empty; give it one"
+    elif FORBIDDEN_IN_NAMES.search(name) or not name.isprintable():
+        yield f"{where}: {kind} name {name!r} is not allowed; use letters, digits and - . @ _"
+    elif name in (".", ".."):
+        yield f"{where}: {kind} name {name!r} stands for a directory in addresses and paths; choose another"
+
+
+def _bad_password(password: str, where: str) -> Iterator[str]:
+    if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in password):
+        yield (
+            f"{where}: the password holds a newline or another control character, which no prompt takes; "
+            "remove it (from a file it comes off with the filter trim)"
+        )
+
+
+def _named(names: list[str]) -> str:
+    return ("index " if len(names) == 1 else "indexes ") + ", ".join(names)
+
+
+def order(declared: Mapping[str, Index], there: Mapping[str, Mapping[str, Any]]) -> tuple[list[Index], list[list[str]]]:
+    """Return the declared, present indexes with bases before those that build on them, and the cycles among them.
+
+    :param declared: by path.
+    :param there: the configuration of the indexes that exist, by path; what is not declared of them stays as it is.
+    """
+
+    def bases_of(path: str) -> list[str]:
+        index = declared.get(path)
+        bases = (
+            there.get(path, {}).get("bases", []) if index is None or "bases" not in index.keys else index.keys["bases"]
+        )
+        return list(bases)
+
+    ordered: list[Index] = []
+    cycles: list[list[str]] = []
+    done: set[str] = set()
+    for start in declared:
+        branch: list[str] = []
+        todo = [(start, False)]
+        while todo:
+            path, left = todo.pop()
+            if left:
+                branch.pop()
+                done.add(path)
+                if path in declared and not declared[path].absent:
+                    ordered.append(declared[path])
+            elif path in branch:
+                cycle = [*branch[branch.index(path) :], path]
+                if any(each in declared and "bases" in declared[each].keys for each in cycle):
+                    cycles.append(cycle)
+            elif path not in done:
+                branch.append(path)
+                todo.append((path, True))
+                todo.extend((base, False) for base in reversed(bases_of(path)))
+    return ordered, cycles

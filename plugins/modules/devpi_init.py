@@ -1,0 +1,243 @@
+#!/usr/bin/python
+# Copyright: The wheelhouse.devpi authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make the directory, the secret, root's password and the database of a devpi-server, once."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: devpi_init
+short_description: Initialise a devpi-server once
+version_added: 0.1.0
+description:
+  - Makes the server directory, a secret of 32 random bytes and, with C(devpi-init), an empty database whose root user has
+    a password from the first moment on.
+  - A directory that C(devpi-init) filled before is adopted as it is. An initialisation that was interrupted is begun anew.
+  - Never touches a database, a secret or a password that is there.
+extends_documentation_fragment:
+  - wheelhouse.devpi.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+    details: What it makes is secret or binary.
+  platform:
+    platforms: posix
+options:
+  server_dir:
+    description: The directory of devpi-server's data, 0700 and the O(user)'s. Parents that are missing are made alike.
+    type: path
+    required: true
+  user:
+    description: The account that devpi-server runs as. In check mode it need not exist yet.
+    type: str
+    required: true
+  venv_path:
+    description: The virtual environment that has devpi-server. In check mode it need not exist yet.
+    type: path
+    required: true
+  secret_file:
+    description: The file of the secret that signs logins, 0600 and the O(user)'s.
+    type: path
+    required: true
+  root_password:
+    description:
+      - The password that devpi's root gets.
+      - Where it is empty one is generated, or taken from O(credentials_dir) where an interrupted run left it there.
+    type: str
+    default: ""
+  mirror_url:
+    description: Where root/pypi gets its packages; empty, from PyPI as devpi-server itself knows it.
+    type: str
+    default: ""
+  mirror_no_project_list:
+    description:
+      - Whether root/pypi does without the list of all projects of its upstream.
+      - It has to be said here, for devpi-web makes the server download that list when it first starts.
+    type: bool
+    default: true
+  credentials_dir:
+    description: Where a generated password is kept, in the file C(root), 0600 in a directory 0700, both the system's root's.
+    type: path
+    required: true
+author:
+  - The wheelhouse.devpi authors (@wheelhouse)
+"""
+
+EXAMPLES = r"""
+- name: Initialise devpi-server
+  wheelhouse.devpi.devpi_init:
+    server_dir: /var/lib/devpi
+    user: devpi
+    venv_path: /opt/devpi/venv
+    secret_file: /var/lib/devpi/.secret
+    credentials_dir: /etc/devpi/credentials
+"""
+
+RETURN = r"""
+made:
+  description: What was missing and is there now.
+  returned: always
+  type: list
+  elements: str
+  sample: [/var/lib/devpi, /var/lib/devpi/.secret, the database]
+"""
+
+import base64
+import json
+import os
+import pwd
+import secrets
+import shutil
+import stat
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
+
+
+# devpi-init makes root/pypi of this dictionary, and has no option for it.
+DEVPI_INIT = """
+import json, os, sys
+from devpi_server import init, main
+main._pypi_ixconfig_default.update(json.loads(os.environ.pop("ROOT_PYPI")))
+sys.exit(init.init())
+"""
+
+
+class Initialisation:
+    """The steps, each of which does nothing where its result is there.
+
+    :param module: the running module; its check mode is obeyed.
+    """
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.server_dir = Path(module.params["server_dir"])
+        self.secret_file = Path(module.params["secret_file"])
+        self.made: list[str] = []
+        try:
+            self.account: pwd.struct_passwd | None = pwd.getpwnam(module.params["user"])
+        except KeyError:
+            self.account = None
+            if not module.check_mode:
+                module.fail_json(msg=f"user {module.params['user']!r} is no account on this host; make it first")
+
+    def run(self) -> None:
+        """Do what is missing, in the order in which each step needs the one before."""
+        self.directory()
+        self.secret()
+        self.database()
+
+    def directory(self) -> None:
+        path = self.server_dir
+        if path.is_dir() and self.account is not None:
+            seen = path.stat()
+            if stat.S_IMODE(seen.st_mode) == 0o700 and (seen.st_uid, seen.st_gid) == self.account[2:4]:
+                return
+        self.made.append(str(path))
+        if self.account is None or self.module.check_mode:
+            return
+        missing = [each for each in (path, *path.parents) if not each.exists()]
+        for each in reversed(missing):
+            each.mkdir(mode=0o700)
+            os.chown(each, self.account.pw_uid, self.account.pw_gid)
+        path.chmod(0o700)
+        os.chown(path, self.account.pw_uid, self.account.pw_gid)
+
+    def secret(self) -> None:
+        if self.secret_file.exists():
+            return
+        self.made.append(str(self.secret_file))
+        if self.account is None or self.module.check_mode:
+            return
+        partial = self.secret_file.with_name(self.secret_file.name + ".partial")
+        partial.unlink(missing_ok=True)
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(base64.b64encode(secrets.token_bytes(32)))
+            os.fchown(file.fileno(), self.account.pw_uid, self.account.pw_gid)
+        partial.replace(self.secret_file)
+
+    def database(self) -> None:
+        # devpi-init wants an empty directory and writes .nodeinfo before .sqlite, so it works in one of its own. Out of
+        # there .nodeinfo comes last: with it the database is whole, and without it this begins anew or goes on.
+        draft = self.server_dir / ".initializing"
+        nodeinfo, database = self.server_dir / ".nodeinfo", self.server_dir / ".sqlite"
+        if nodeinfo.exists() and database.exists():
+            return
+        moving = database.exists() and (draft / ".nodeinfo").exists()
+        if database.exists() and not moving:
+            self.module.fail_json(
+                msg=f"{self.server_dir} holds a database (.sqlite) without its .nodeinfo; restore that file, or move the "
+                "directory away to begin with an empty index"
+            )
+        if nodeinfo.exists():
+            self.module.fail_json(
+                msg=f"{self.server_dir} holds a .nodeinfo without its database (.sqlite); restore that file, or remove "
+                ".nodeinfo to begin with an empty index"
+            )
+        self.made.append("the database")
+        if self.account is None or self.module.check_mode:
+            return
+        if not moving:
+            self.devpi_init(draft)
+        rest = [path for path in draft.iterdir() if path.name != ".nodeinfo"]
+        for path in [*rest, draft / ".nodeinfo"]:
+            path.rename(self.server_dir / path.name)
+        draft.rmdir()
+
+    def devpi_init(self, directory: Path) -> None:
+        if self.account is None:
+            return
+        password = self.module.params["root_password"] or Credentials(self.module.params["credentials_dir"]).obtain("root")
+        if directory.exists():
+            shutil.rmtree(directory)
+        directory.mkdir(mode=0o700)
+        os.chown(directory, self.account.pw_uid, self.account.pw_gid)
+        root_pypi = {"mirror_no_project_list": self.module.params["mirror_no_project_list"]}
+        if self.module.params["mirror_url"]:
+            root_pypi["mirror_url"] = self.module.params["mirror_url"]
+        python = os.path.join(self.module.params["venv_path"], "bin", "python")
+        rc, out, err = self.module.run_command(
+            ["runuser", "-u", self.account.pw_name, "--", python, "-c", DEVPI_INIT, "--serverdir", str(directory)],
+            environ_update={
+                "DEVPISERVER_ROOT_PASSWD": password,
+                "ROOT_PYPI": json.dumps(root_pypi),
+                "HOME": self.account.pw_dir,
+            },
+            umask=0o077,
+            cwd="/",
+        )
+        if rc != 0:
+            last = "\n".join((out + err).strip().splitlines()[-5:])
+            self.module.fail_json(msg=f"devpi-init exited with {rc}, and the next run begins anew:\n{last}")
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "server_dir": {"type": "path", "required": True},
+            "user": {"type": "str", "required": True},
+            "venv_path": {"type": "path", "required": True},
+            "secret_file": {"type": "path", "required": True, "no_log": False},
+            "root_password": {"type": "str", "default": "", "no_log": True},
+            # An address may have a password in it.
+            "mirror_url": {"type": "str", "default": "", "no_log": True},
+            "mirror_no_project_list": {"type": "bool", "default": True},
+            "credentials_dir": {"type": "path", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    initialisation = Initialisation(module)
+    try:
+        initialisation.run()
+    except CredentialsError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=bool(initialisation.made), made=initialisation.made)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,489 @@
+#!/usr/bin/python
+# Copyright: The wheelhouse.devpi authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at a host once, before devpi is laid down on it, and refuse what cannot work."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight
+short_description: Look at a host before devpi is laid down on it, and refuse what cannot work
+version_added: 0.1.0
+description:
+  - Reads in one call all that the roles of this collection need to know of a host.
+  - Fails with every problem that it finds, each with the value, where it came from and the way out.
+  - Changes nothing. Where a Debian package is missing and apt's package lists are older than an hour it refreshes them,
+    as C(apt-get update) does; in check mode it downloads them to a temporary directory instead.
+extends_documentation_fragment:
+  - wheelhouse.devpi.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+    details: It changes nothing.
+  platform:
+    platforms: debian
+options:
+  roles:
+    description: The roles that will follow; only what they need is checked.
+    type: list
+    elements: str
+    choices: [venv, server, supervisor, users, pypirc, client]
+    required: true
+  host:
+    description: The address that devpi-server listens on.
+    type: str
+    default: 127.0.0.1
+  port:
+    description: The TCP port that devpi-server listens on.
+    type: int
+    default: 3141
+  url:
+    description: The address at which the host itself reaches the server, without a trailing slash.
+    type: str
+    default: http://127.0.0.1:3141
+  python:
+    description:
+      - The interpreter of the virtual environment. V(python3) and V(python3.8) stand for Debian's packages; an absolute path
+        is used as it is.
+    type: str
+    default: python3
+  venv_path:
+    description: The virtual environment of devpi.
+    type: path
+    default: /opt/devpi/venv
+  server_user:
+    description: The account that devpi-server runs as.
+    type: str
+    default: devpi
+  server_dir:
+    description: The directory of devpi-server's data.
+    type: path
+    default: /var/lib/devpi
+  server_config:
+    description: The configuration file of devpi-server.
+    type: path
+    default: /etc/xdg/devpi-server/devpi-server.yml
+  credentials_dir:
+    description: Where generated passwords are kept, each in a file named after its user.
+    type: path
+    default: /etc/devpi/credentials
+  root_password:
+    description: The password of devpi's root; empty where the one in O(credentials_dir) holds.
+    type: str
+    default: ""
+  users:
+    description: The declared users and indexes, as M(wheelhouse.devpi.devpi_users) takes them.
+    type: list
+    elements: dict
+    default: []
+  owner:
+    description: The account whose C(~/.pypirc) and devpi client are configured.
+    type: str
+    default: root
+  min_memory:
+    description: The memory in MB that must be available for a server that does not run yet.
+    type: int
+    default: 256
+  min_disk:
+    description: The disk space in MB that must be free for an installation that is not there yet.
+    type: int
+    default: 500
+author:
+  - The wheelhouse.devpi authors (@wheelhouse)
+"""
+
+EXAMPLES = r"""
+- name: Ask whether devpi could be deployed here
+  wheelhouse.devpi.preflight:
+    roles: [venv, server, supervisor]
+    port: 3141
+"""
+
+RETURN = r"""
+missing_packages:
+  description: The Debian packages that the roles need and the host lacks.
+  returned: success
+  type: list
+  elements: str
+  sample: [python3-venv, supervisor]
+venv_stamp:
+  description: What the virtual environment was installed from; empty where it is missing, incomplete or broken.
+  returned: success
+  type: str
+  sample: python3 6f1e…
+server_user_exists:
+  description: Whether the account that devpi-server runs as exists.
+  returned: success
+  type: bool
+server_config_dir_exists:
+  description: Whether the directory of the configuration file exists.
+  returned: success
+  type: bool
+server_running:
+  description: Whether the devpi-server of this virtual environment listens on the port.
+  returned: success
+  type: bool
+systemd:
+  description: Whether systemd manages this host's services.
+  returned: success
+  type: bool
+supervisor_up:
+  description: Whether supervisord runs and, where systemd manages services, will run after the next boot.
+  returned: success
+  type: bool
+owner_home:
+  description: The home directory of the owner; empty where the roles need none.
+  returned: success
+  type: str
+  sample: /home/alice
+owner_index:
+  description: The URL of the index that the owner's devpi client uses; empty where it uses none.
+  returned: success
+  type: str
+  sample: http://127.0.0.1:3141/alice/dev
+"""
+
+import json
+import os
+import pwd
+import re
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
+    Client,
+    ClientError,
+    NoPassword,
+    WrongPassword,
+)
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import Listener, listeners_on
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import Pypirc, PypircError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import FRESH_SERVER, USER_OPTIONS, check, parse
+
+SUPPORTED = {"debian": ("Debian", (11,)), "ubuntu": ("Ubuntu", (20, 4))}
+LISTS_ARE_FRESH_FOR = 3600.0
+
+
+class Preflight:
+    """What one host looks like, and what is wrong with it.
+
+    :param module: the running module; its parameters are read, its check mode is obeyed.
+    """
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.params: dict[str, Any] = module.params
+        self.roles = set(self.params["roles"])
+        self.problems: list[str] = []
+
+    def look(self) -> dict[str, Any]:
+        """Return what the roles need to know, with all problems noted in ``problems``."""
+        seen: dict[str, Any] = {"missing_packages": [], "venv_stamp": "", "owner_home": "", "owner_index": ""}
+        if os.geteuid() != 0 and self.roles - {"pypirc", "client"}:
+            self.problems.append("the roles change the system and so need root; set become: true (ansible_become)")
+            return seen
+        if self.roles & {"venv", "server", "supervisor"}:
+            self.operating_system()
+        if not self.problems:
+            seen["missing_packages"] = self.missing_packages()
+        if self.roles & {"venv", "server", "supervisor"}:
+            seen["venv_stamp"] = self.venv_stamp()
+        seen["server_user_exists"] = account(self.params["server_user"]) is not None
+        seen["server_config_dir_exists"] = Path(self.params["server_config"]).parent.is_dir()
+        seen["server_running"] = self.server_running()
+        seen["systemd"] = Path("/run/systemd/system").is_dir()
+        seen["supervisor_up"] = supervisor_up(seen["systemd"])
+        if self.roles & {"server", "supervisor"} and not seen["server_running"]:
+            self.memory()
+        if "venv" in self.roles and not seen["venv_stamp"]:
+            self.disk("devpi_venv_path", self.params["venv_path"])
+        if "server" in self.roles and not initialised(self.params["server_dir"]):
+            self.disk("devpi_server_dir", self.params["server_dir"])
+        if "users" in self.roles:
+            self.declared_tree(seen["server_running"])
+        if self.roles & {"pypirc", "client"}:
+            self.owner(seen)
+        return seen
+
+    def operating_system(self) -> None:
+        release = os_release()
+        name, oldest = SUPPORTED.get(release.get("ID", ""), ("", (0,)))
+        version = tuple(int(part) for part in re.findall(r"\d+", release.get("VERSION_ID", "")))
+        if not name or (version and version < oldest):
+            self.problems.append(
+                f"{release.get('PRETTY_NAME', 'this operating system')} (/etc/os-release) is not supported; "
+                "use Debian 11 or newer, or Ubuntu 20.04 or newer"
+            )
+
+    def missing_packages(self) -> list[str]:
+        wanted = []
+        python = self.params["python"]
+        if "venv" in self.roles:
+            if python.startswith("/"):
+                self.interpreter(python)
+            elif re.fullmatch(r"python3(\.\d+)?", python):
+                wanted.append(python + "-venv")
+            else:
+                self.problems.append(
+                    f"devpi_python {python!r} is neither a Debian package such as python3 or python3.11 nor an absolute path"
+                )
+        if "supervisor" in self.roles:
+            wanted.append("supervisor")
+        missing = [package for package in wanted if not self.installed(package)]
+        if missing:
+            self.available(missing)
+        return missing
+
+    def interpreter(self, python: str) -> None:
+        rc, out, dummy = self.module.run_command([python, "-c", "import sys, venv; print(sys.version_info >= (3, 8))"])
+        if rc != 0 or out.strip() != "True":
+            self.problems.append(
+                f"devpi_python {python!r} is not a Python 3.8 or newer with the module venv; "
+                "name one that is, or python3 for the one that apt has"
+            )
+
+    def installed(self, package: str) -> bool:
+        rc, out, dummy = self.module.run_command(["dpkg-query", "--show", "--showformat=${db:Status-Status}", package])
+        return rc == 0 and out.strip() == "installed"
+
+    def available(self, packages: list[str]) -> None:
+        """Note a problem for each package that apt does not have, with those that it has instead."""
+        with tempfile.TemporaryDirectory(prefix="devpi-preflight-") as scratch:
+            options = self.refreshed_lists(scratch)
+            if options is None:
+                return
+            for package in packages:
+                dummy, out, dummy = self.module.run_command(["apt-cache", *options, "policy", package])
+                if re.search(r"^\s+Candidate: (?!\(none\))", out, re.MULTILINE):
+                    continue
+                if package == "supervisor":
+                    self.problems.append("apt does not have the package supervisor; enable Debian's main or Ubuntu's universe")
+                    continue
+                dummy, out, dummy = self.module.run_command(
+                    ["apt-cache", *options, "search", "--names-only", r"^python3(\.[0-9]+)?-venv$"]
+                )
+                has = sorted(line.split("-venv")[0] for line in out.splitlines())
+                self.problems.append(
+                    f"apt does not have {package} for devpi_python {self.params['python']!r}; "
+                    f"it has {', '.join(has) or 'no pythonX.Y-venv'}: name one of these, or an interpreter's absolute path"
+                )
+
+    def refreshed_lists(self, scratch: str) -> list[str] | None:
+        """Return the options with which apt-cache sees lists that are fresh; None when they could not be had."""
+        lists = Path("/var/lib/apt/lists")
+        if any(lists.glob("*Packages*")) and time.time() - lists.stat().st_mtime < LISTS_ARE_FRESH_FOR:
+            return []
+        options: list[str] = []
+        if self.module.check_mode:
+            Path(scratch, "lists", "partial").mkdir(parents=True)
+            options = ["-o", f"Dir::State::lists={scratch}/lists", "-o", f"Dir::Cache={scratch}"]
+        rc, out, err = self.module.run_command(["apt-get", *options, "-o", "APT::Update::Error-Mode=any", "update"])
+        if rc != 0:
+            last = (err.strip() or out.strip()).splitlines()[-1:]
+            self.problems.append(
+                f"apt-get update failed: {''.join(last)}; a package is missing, so the sources in /etc/apt must be reachable"
+            )
+            return None
+        return options
+
+    def venv_stamp(self) -> str:
+        venv = Path(self.params["venv_path"])
+        try:
+            stamp = (venv / "installed-from").read_text(encoding="utf-8").strip()
+        except OSError:
+            return ""
+        rc, dummy, dummy = self.module.run_command([str(venv / "bin" / "python"), "-c", "import devpi_server"])
+        return stamp if rc == 0 else ""
+
+    def server_running(self) -> bool:
+        """Whether our server has the port; anybody else who has it is a problem."""
+        host, port = self.params["host"], self.params["port"]
+        if not 1 <= port <= 65535:
+            self.problems.append(f"devpi_port {port} is out of range; name one from 1 to 65535")
+            return False
+        program = os.path.join(self.params["venv_path"], "bin", "devpi-server")
+        running = False
+        for listener in listeners_on(host, port):
+            if any(program in command for command in listener.commands):
+                running = True
+            elif "supervisor" in self.roles:
+                self.problems.append(self.held(listener))
+        return running
+
+    def held(self, listener: Listener) -> str:
+        here = os.uname().nodename
+        return (
+            f"devpi_port {self.params['port']} on {here} is held by process {listener.holder}, which listens on {listener.address}; "
+            "set devpi_port to a free one or stop that process"
+        )
+
+    def memory(self) -> None:
+        available = available_memory()
+        if available < self.params["min_memory"]:
+            self.problems.append(
+                f"{available} MB of memory are available and devpi_min_memory asks for {self.params['min_memory']} MB; "
+                "end something or give the host more"
+            )
+
+    def disk(self, variable: str, path: str) -> None:
+        there = Path(path)
+        while not there.exists():
+            there = there.parent
+        free = shutil.disk_usage(there).free // 1_000_000
+        if free < self.params["min_disk"]:
+            self.problems.append(
+                f"{free} MB are free at {there} and devpi_min_disk asks for {self.params['min_disk']} MB; "
+                f"free some or set {variable} (now {path}) to another file system"
+            )
+
+    def declared_tree(self, server_running: bool) -> None:
+        """Check the declared users against the server that runs, or against the one that devpi-init makes."""
+        existing, version = FRESH_SERVER, None
+        if server_running:
+            source = "devpi_root_password"
+            try:
+                password = self.params["root_password"]
+                if not password:
+                    credentials = Credentials(self.params["credentials_dir"])
+                    source = str(credentials.path("root"))
+                    password = credentials.read("root")
+                client = Client(self.params["url"], "root", password, check_mode=True, proxy=False)
+                client.login()
+                existing, version = client.get_json("/"), client.version
+            except NoPassword:
+                self.problems.append(
+                    f"a devpi-server runs at {self.params['url']} and {source} is missing; give root's password in "
+                    "devpi_root_password"
+                )
+                return
+            except WrongPassword:
+                self.problems.append(
+                    f"{source} is not the password of root on {self.params['url']}; correct it, or set root's password anew "
+                    f"on the host with {self.params['venv_path']}/bin/devpi-passwd root --serverdir {self.params['server_dir']}"
+                )
+                return
+            except (ClientError, CredentialsError) as error:
+                self.problems.append(str(error))
+                return
+        elif initialised(self.params["server_dir"]):
+            # Nobody can say what a stopped server holds; devpi_users looks again when it runs.
+            return
+        self.problems.extend(check(parse(self.params["users"], "devpi_users"), existing, version))
+
+    def owner(self, seen: dict[str, Any]) -> None:
+        owner = self.params["owner"]
+        entry = account(owner)
+        if entry is None:
+            self.problems.append(
+                f"devpi_pypirc_owner {owner!r} is no account on {os.uname().nodename}; name one that is"
+            )
+            return
+        seen["owner_home"] = entry.pw_dir
+        pypirc = Path(entry.pw_dir, ".pypirc")
+        if "pypirc" in self.roles and pypirc.is_file():
+            try:
+                Pypirc.parse(pypirc.read_text(encoding="utf-8"), str(pypirc))
+            except UnicodeDecodeError:
+                self.problems.append(f"{pypirc} is not UTF-8; convert it or move it away")
+            except PypircError as error:
+                self.problems.append(str(error))
+        current = Path(entry.pw_dir, ".devpi", "client", "current.json")
+        try:
+            seen["owner_index"] = (json.loads(current.read_text(encoding="utf-8")).get("index") or "").rstrip("/")
+        except (OSError, ValueError, AttributeError):
+            seen["owner_index"] = ""
+
+
+def account(name: str) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
+
+
+def os_release() -> dict[str, str]:
+    try:
+        lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    pairs = (line.split("=", 1) for line in lines if "=" in line)
+    return {key: value.strip("\"'") for key, value in pairs}
+
+
+def initialised(server_dir: str) -> bool:
+    """Whether devpi-init finished there: it writes .nodeinfo before .sqlite."""
+    there = Path(server_dir)
+    return (there / ".nodeinfo").exists() and (there / ".sqlite").exists()
+
+
+def supervisor_up(systemd: bool) -> bool:
+    try:
+        pid = int(Path("/run/supervisord.pid").read_text(encoding="ascii"))
+        running = Path(f"/proc/{pid}").exists()
+    except (OSError, ValueError):
+        return False
+    enabled = Path("/etc/systemd/system/multi-user.target.wants/supervisor.service").exists()
+    return running and (enabled or not systemd)
+
+
+def available_memory() -> int:
+    """Return the memory in MB that a new process may take: the host's, or what the container's limit leaves."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+    available = int(fields["MemAvailable"].split()[0]) * 1024
+    for limit, usage in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            left = int(Path(limit).read_text(encoding="ascii")) - int(Path(usage).read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            continue
+        available = min(available, left)
+    return available // 1_000_000
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "roles": {
+                "type": "list",
+                "elements": "str",
+                "required": True,
+                "choices": ["venv", "server", "supervisor", "users", "pypirc", "client"],
+            },
+            "host": {"type": "str", "default": "127.0.0.1"},
+            "port": {"type": "int", "default": 3141},
+            "url": {"type": "str", "default": "http://127.0.0.1:3141"},
+            "python": {"type": "str", "default": "python3"},
+            "venv_path": {"type": "path", "default": "/opt/devpi/venv"},
+            "server_user": {"type": "str", "default": "devpi"},
+            "server_dir": {"type": "path", "default": "/var/lib/devpi"},
+            "server_config": {"type": "path", "default": "/etc/xdg/devpi-server/devpi-server.yml"},
+            "credentials_dir": {"type": "path", "default": "/etc/devpi/credentials"},
+            "root_password": {"type": "str", "default": "", "no_log": True},
+            "users": {"type": "list", "elements": "dict", "options": USER_OPTIONS, "default": []},
+            "owner": {"type": "str", "default": "root"},
+            "min_memory": {"type": "int", "default": 256},
+            "min_disk": {"type": "int", "default": 500},
+        },
+        supports_check_mode=True,
+    )
+    preflight = Preflight(module)
+    seen = preflight.look()
+    if preflight.problems:
+        lines = "".join(f"\n- {problem}" for problem in preflight.problems)
+        module.fail_json(msg=f"Nothing was changed. Before devpi can be deployed here:{lines}", problems=preflight.problems)
+    module.exit_json(changed=False, **seen)
+
+
+if __name__ == "__main__":
+    main()

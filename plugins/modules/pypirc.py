@@ -1,0 +1,374 @@
+#!/usr/bin/python
+# Copyright: The wheelhouse.devpi authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Merge repositories into a person's ~/.pypirc."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pypirc
+short_description: Merge repositories into a person's ~/.pypirc
+version_added: 0.1.0
+description:
+  - Adds, changes and removes repositories in the file that C(twine), C(flit) and C(devpi push) look names up in.
+  - The file stays the person's own. Only lines whose value differs are touched; comments, order, blank lines, other
+    sections, delimiters, indentation and line endings are kept, and C(%) is an ordinary character.
+  - A repository is also listed in C(index-servers) of C([distutils]), without which C(twine) and C(flit) don't know it.
+    Where a file has no such list, C([pypi]) and C([testpypi]) are listed too if the file has them, as they were known
+    without being listed.
+  - A file that Python's C(configparser) cannot read is refused with the number of the line, before anything is changed.
+  - The file is replaced in one step, has mode V(0600) and belongs to its owner and the owner's primary group; where
+    that is not so it is mended.
+  - Run as root, the module acts with the rights of O(owner) and so cannot be led to another file by a link in
+    the person's home.
+extends_documentation_fragment:
+  - wheelhouse.devpi.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details: A password that changes is marked as changed.
+options:
+  owner:
+    description:
+      - The login name of the person whose file it is. The account has to exist, in check mode too.
+      - For anyone but oneself the module has to run as root (C(become)).
+      - The default is the user that the module runs as.
+    type: str
+  path:
+    description:
+      - The absolute path of the file. Its directory has to exist and O(owner) has to be able to write there.
+      - A symbolic link is followed, as long as the file that it leads to belongs to O(owner).
+      - A leading C(~) is the home of the user that the module runs as; write C(~name) for another's.
+      - The default is C(.pypirc) in the home of O(owner).
+    type: path
+  repositories:
+    description:
+      - The repositories to write or to remove. Those that are not named here are kept as they are.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description:
+          - The name of the section, as in C(flit publish --repository NAME) and C(twine upload -r NAME).
+          - It has no spaces, control characters and square brackets and does not begin with C(#) or C(;). V(distutils),
+            V(server-login) and V(DEFAULT) have another meaning in the file and are refused.
+        type: str
+        required: true
+      repository:
+        description:
+          - The complete URL to upload to, without credentials. Required with O(repositories[].state=present).
+        type: str
+      username:
+        description: Who uploads. Without it an existing line is kept.
+        type: str
+      password:
+        description:
+          - The password, in plain text in the file. Without it an existing line is kept and none is written, and the
+            tools take it from their environment variables or the keyring, or ask for it.
+        type: str
+      state:
+        description: Whether the repository is there. With V(absent) its section and its name in the list are removed.
+        type: str
+        choices: [present, absent]
+        default: present
+notes:
+  - A file that the module made begins with a comment that says so. Lines that were added to it by hand are kept.
+  - Of any other file a copy is kept beside it each time that its text is changed.
+author:
+  - The wheelhouse.devpi authors (@wheelhouse)
+"""
+
+EXAMPLES = r"""
+- name: Let ubuntu publish with flit publish --repository latexhelperpypi
+  wheelhouse.devpi.pypirc:
+    owner: ubuntu
+    repositories:
+      - name: latexhelperpypi
+        repository: http://localhost:3141/pbernatchez/dev/
+        username: pbernatchez
+      - name: testpypi
+        repository: https://test.pypi.org/legacy/
+        username: pbernatchez
+  become: true
+
+- name: Let a build agent publish without being asked
+  wheelhouse.devpi.pypirc:
+    owner: ci
+    path: /srv/ci/pypirc
+    repositories:
+      - name: team
+        repository: https://devpi.example.com/team/release/
+        username: ci
+        password: "{{ vault_devpi_ci_password }}"
+  become: true
+
+- name: Forget an index that is gone
+  wheelhouse.devpi.pypirc:
+    repositories:
+      - name: oldindex
+        state: absent
+"""
+
+RETURN = r"""
+changed:
+  description: Whether the text, the mode, the owner or the group of the file was changed, or would be in check mode.
+  returned: always
+  type: bool
+  sample: true
+path:
+  description: The file, as it was named.
+  returned: always
+  type: str
+  sample: /home/ubuntu/.pypirc
+backup_file:
+  description: The copy of the file as it was.
+  returned: when the text of a file that the module did not make was changed, not in check mode
+  type: str
+  sample: /home/ubuntu/.pypirc.2025-06-01T101500.k3v9x2a7~
+"""
+
+import contextlib
+import glob
+import grp
+import os
+import pwd
+import stat
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Iterator, NamedTuple
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import (
+    Pypirc,
+    PypircError,
+    Repository,
+    masked_diff,
+)
+
+MODE = 0o600
+# What a run that was killed may have left; the next one that writes removes it.
+UNFINISHED = ".unfinished"
+
+
+class Found(NamedTuple):
+    """The file as it is: its text, and its mode, owner and group as people write them; both empty without a file."""
+
+    text: str
+    attributes: dict[str, str]
+
+
+@contextlib.contextmanager
+def acting_as(account: pwd.struct_passwd) -> Iterator[None]:
+    """Have the rights of the account and no others, if the module runs as root."""
+    if os.geteuid() != 0 or account.pw_uid == 0:
+        yield
+        return
+    groups, group = os.getgroups(), os.getegid()
+    try:
+        os.initgroups(account.pw_name, account.pw_gid)
+        os.setegid(account.pw_gid)
+        os.seteuid(account.pw_uid)
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
+
+
+def account_of(owner: str | None) -> pwd.struct_passwd:
+    """Return the owner's account; raise PypircError if there is none or the module may not act for it."""
+    runs_as = os.geteuid()
+    try:
+        account = pwd.getpwnam(owner) if owner else pwd.getpwuid(runs_as)
+    except KeyError:
+        raise PypircError(
+            f"owner: this host has no account {owner or runs_as}. Make it first, or name another owner."
+        ) from None
+    if runs_as not in (0, account.pw_uid):
+        raise PypircError(
+            f"owner: the module runs as {user_name(runs_as)} and may not write a file for {account.pw_name}. "
+            f"Add 'become: true', or name {user_name(runs_as)} as the owner."
+        )
+    return account
+
+
+def user_name(uid: int) -> str:
+    """Return the login name, or the number where the host has no name for it."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def group_name(gid: int) -> str:
+    """Return the group's name, or the number where the host has no name for it."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def attributes(mode: int, uid: int, gid: int) -> dict[str, str]:
+    """Return the three as people write them."""
+    return {"mode": f"{mode:04o}", "owner": user_name(uid), "group": group_name(gid)}
+
+
+def read(path: str, target: Path, account: pwd.struct_passwd) -> Found:
+    """Read the file that ``path`` leads to, ``target``.
+
+    Raises PypircError for what is no file, for a file of another user that the owner may have linked to, and for text
+    that isn't UTF-8.
+    """
+    try:
+        with acting_as(account):
+            directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
+        raise PypircError(f"{path}: there is no directory {target.parent}. Make it, or name another path.") from None
+    try:
+        return _read_in(directory, path, target, account)
+    except PermissionError:
+        raise PypircError(
+            f"{path}: {user_name(os.geteuid())} may not read {target}. Give the file to {account.pw_name} with chown "
+            "and chmod 600, then run again. Nothing was changed."
+        ) from None
+    finally:
+        os.close(directory)
+
+
+def _read_in(directory: int, path: str, target: Path, account: pwd.struct_passwd) -> Found:
+    with acting_as(account):
+        try:
+            found = os.stat(target.name or ".", dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return Found("", {})
+    if not stat.S_ISREG(found.st_mode):
+        raise PypircError(f"{path} is not a file. Move it away, or name another path. Nothing was changed.")
+    owned = found.st_uid == account.pw_uid
+    linked = Path(path).is_symlink() or found.st_nlink > 1 or os.fstat(directory).st_uid != account.pw_uid
+    if not owned and linked:
+        raise PypircError(
+            f"{path}: {target} belongs to {user_name(found.st_uid)}, not to {account.pw_name}, and may be meant for "
+            f"something else. Give it to {account.pw_name} with chown, or name another path. Nothing was changed."
+        )
+    # A file that root put into a person's own directory can be read by root alone. It is opened within the
+    # directory that the person's rights led to, and not through a link, so it is the one that was looked at.
+    with acting_as(account) if owned else contextlib.nullcontext():
+        opened = os.open(target.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    with os.fdopen(opened, "rb") as file:
+        if not os.path.samestat(found, os.fstat(opened)):
+            raise PypircError(f"{path} was replaced while it was read. Run again. Nothing was changed.")
+        data = file.read()
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise PypircError(
+            f"{path}, line {line}: this is not UTF-8. Save the file as UTF-8, then run again. Nothing was changed."
+        ) from None
+    return Found(text, attributes(stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid))
+
+
+def create(target: Path, prefix: str, suffix: str, text: str, account: pwd.struct_passwd) -> str:
+    """Write a new file beside ``target`` that only the owner can read, and return its path."""
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=target.parent)
+    with os.fdopen(handle, "wb") as file:
+        os.fchmod(handle, MODE)
+        os.fchown(handle, account.pw_uid, account.pw_gid)
+        file.write(text.encode("utf-8"))
+    return name
+
+
+def write(target: Path, text: str, backup: str | None, account: pwd.struct_passwd) -> str | None:
+    """Replace ``target`` in one step, after keeping ``backup`` if there is one; return the backup's path."""
+    with acting_as(account):
+        for leftover in target.parent.glob(f"{glob.escape(target.name)}.*{UNFINISHED}"):
+            leftover.unlink()
+        kept = None
+        if backup is not None:
+            now = time.strftime("%Y-%m-%dT%H%M%S")
+            kept = create(target, f"{target.name}.{now}.", "~", backup, account)
+        Path(create(target, f"{target.name}.", UNFINISHED, text, account)).replace(target)
+    return kept
+
+
+def merge_file(module: AnsibleModule, path: str, account: pwd.struct_passwd) -> dict[str, Any]:
+    """Do what the task asks, and return the module's result."""
+    repositories = [Repository(**repository) for repository in module.params["repositories"]]
+    with acting_as(account):
+        target = Path(os.path.realpath(path))  # Path.resolve raises RuntimeError for links that lead to each other
+    found = read(path, target, account)
+    pypirc = Pypirc.parse(found.text, path)
+    merged = pypirc.merge(repositories)
+    wanted = attributes(MODE, account.pw_uid, account.pw_gid)
+    mended = {name: value for name, value in found.attributes.items() if value != wanted[name]}
+    result: dict[str, Any] = {"changed": merged != found.text or bool(mended), "path": path}
+    if module._diff:
+        before, after = masked_diff(found.text, merged)
+        result["diff"] = [{"before_header": path, "after_header": path, "before": before, "after": after}]
+        if mended:
+            headers = {"before_header": f"{path} (attributes)", "after_header": f"{path} (attributes)"}
+            result["diff"].append({**headers, "before": mended, "after": {name: wanted[name] for name in mended}})
+    if not result["changed"]:
+        return result
+    with acting_as(account):
+        if not os.access(target.parent, os.W_OK | os.X_OK, effective_ids=True):
+            raise PypircError(
+                f"{path}: {account.pw_name} may not write in {target.parent}. Give the directory to {account.pw_name}, "
+                "or name another path. Nothing was changed."
+            )
+    if not module.check_mode:
+        foreign = merged != found.text and found.text.strip() and not pypirc.made_here
+        backup_file = write(target, merged, found.text if foreign else None, account)
+        if backup_file:
+            result["backup_file"] = backup_file
+    return result
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "owner": {"type": "str"},
+            "path": {"type": "path"},
+            "repositories": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "repository": {"type": "str"},
+                    "username": {"type": "str"},
+                    "password": {"type": "str", "no_log": True},
+                    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+                },
+                "required_if": [("state", "present", ("repository",))],
+            },
+        },
+        supports_check_mode=True,
+    )
+    for repository in module.params["repositories"]:
+        # Credentials in a URL are refused; until then they must not be shown with the task's arguments.
+        credentials, at, _host = (repository["repository"] or "").rpartition("@")
+        if at:
+            credentials = credentials.rpartition("://")[2]
+            module.no_log_values.add(credentials.partition(":")[2] or credentials)
+    path = module.params["path"]
+    try:
+        account = account_of(module.params["owner"])
+        path = path or str(Path(account.pw_dir) / ".pypirc")
+        if not Path(path).is_absolute():
+            raise PypircError(f"path: {path} is not absolute. Write it from the root, like {account.pw_dir}/.pypirc.")
+        module.exit_json(**merge_file(module, path, account))
+    except PypircError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename or path}: {error.strerror}. {path} was not changed.")
+
+
+if __name__ == "__main__":
+    main()
