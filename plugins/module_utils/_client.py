@@ -175,7 +175,7 @@ class Client:
             context=context,
         )
 
-    def get_json(self, path: str) -> Any:  # noqa: ANN401 - JSON
+    def get_json(self, path: str) -> Any:
         """Return the ``result`` of a GET, tried up to three times.
 
         :param path: below the server's URL, ``/alice/dev``.
@@ -270,10 +270,11 @@ class Client:
             raise self._unreachable(asked, error) from error
 
     def _answer(self, asked: str, status: int, headers: Message, content: bytes) -> Answer:
-        if status in BUSY and not headers.get("X-Devpi-Server-Version"):
+        if status >= 500 and not headers.get("X-Devpi-Server-Version"):
+            # A proxy whose server is away, or waitress around a devpi-server that broke.
             raise RequestFailed(
                 f"{asked}: {headers.get('Server', 'a proxy')} answered {status} in place of devpi-server; "
-                "look whether devpi-server runs behind it",
+                "look whether devpi-server runs behind it, and at its log",
                 status,
             )
         if 300 <= status < 400 and status != 304:

@@ -19,8 +19,8 @@ class Listener(NamedTuple):
 
     :param address: the local address, ``127.0.0.1`` or ``::``.
     :param holder: the process for a person to read, ``nginx (812)``.
-    :param commands: the command lines of the processes that may hold it, one item a word. It is one process, except where
-        a container keeps even root from looking into the processes of other accounts: then it is all of that account.
+    :param commands: the command lines of the processes that may hold it, one item a word. It is one process, except
+        where a container keeps even root from looking into other accounts' processes: then it is all of one account.
     """
 
     address: str

@@ -52,10 +52,15 @@ class Supervisord:
             return getattr(self._proxy.supervisor, method)(*arguments)
         except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
             said = error.faultString if isinstance(error, xmlrpc.client.Fault) else str(error)
-            raise SupervisordError(f"supervisord at {self._path}, asked for {method} {' '.join(map(str, arguments))}: {said}") from error
+            raise SupervisordError(
+                f"supervisord at {self._path}, asked for {method} {' '.join(map(str, arguments))}: {said}"
+            ) from error
 
     def pending(self, program: str) -> str:
-        """Reread the configuration files and return what ``update`` would do: ``added``, ``changed``, ``removed`` or empty."""
+        """Reread the configuration files and return what ``update`` would do.
+
+        :returns: ``added``, ``changed``, ``removed``, or nothing where supervisord has the program as it stands.
+        """
         added, changed, removed = self._ask("reloadConfig")[0]
         for name, programs in (("added", added), ("changed", changed), ("removed", removed)):
             if program in programs:
@@ -71,7 +76,7 @@ class Supervisord:
             self._ask("addProcessGroup", program)
 
     def info(self, program: str) -> dict[str, Any]:
-        """Return the state of the program: ``statename``, ``pid``, ``start`` (seconds since 1970), ``exitstatus`` and others."""
+        """Return the state of the program: ``statename``, ``pid``, ``spawnerr``, ``description`` and others."""
         info: dict[str, Any] = self._ask("getProcessInfo", program)
         return info
 

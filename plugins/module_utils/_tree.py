@@ -9,12 +9,11 @@ Names, keys and defaults are those of devpi-server 6.15 to 6.20 (``devpi_server.
 from __future__ import annotations
 
 import difflib
+import json
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Iterable, Iterator, Mapping, cast
 from urllib.parse import urlsplit
-
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 STATE: dict[str, Any] = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 FORCE: dict[str, Any] = {"type": "bool", "default": False}
@@ -184,7 +183,7 @@ def _index(user: str, params: Mapping[str, Any], where: str) -> Index:
     )
 
 
-def normalised(key: str, value: Any) -> Any:  # noqa: ANN401 - JSON
+def normalised(key: str, value: Any) -> Any:
     """Return the value as devpi-server stores it."""
     if INDEX_KEYS[key]["type"] == "list":
         value = [each.strip() for each in value]
@@ -198,102 +197,42 @@ def normalised(key: str, value: Any) -> Any:  # noqa: ANN401 - JSON
 def differs(key: str, declared: object, observed: Mapping[str, Any]) -> bool:
     """Whether an object as the server shows it differs from what is declared for the key.
 
-    Only the order of ``bases`` counts; an empty text is the same as none.
+    Of the lists only the order of ``bases`` counts; an empty text is the same as none.
     """
     there = observed.get(key, MISSING.get(key))
     if key in SETS:
         return set(cast("list[str]", declared)) != set(there)
-    if key in TEXTS:
-        return (declared or None) != (there or None)
-    return bool(declared != there)
+    if key in TEXTS and not declared and not there:
+        return False
+    return json.dumps(declared, sort_keys=True) != json.dumps(there, sort_keys=True)
 
 
-def problems(
-    users: list[dict[str, Any]],
-    existing: Mapping[str, Any] | None,
-    where: str = "devpi_users",
-    version: tuple[int, ...] | None = None,
-) -> list[str]:
-    """Return what is wrong with users as an inventory holds them, one sentence for each: value, place and way out.
+def secrets_in(value: object) -> set[str]:
+    """Return what no output may hold of parameters that are wrong in any way, for a module's ``no_log_values``.
 
-    :param users: dictionaries with the keys of ``USER_OPTIONS``; unknown keys and wrong types are problems, not errors.
-    :param existing: the ``result`` of ``GET /``; None stands for a server as devpi-init makes it.
-    :param where: the variable that holds the users.
-    :param version: the server's, ``(6, 20, 3)``; None where it is not known.
-    """
-    found: list[str] = []
-    declared = []
-    for number, raw in enumerate(users):
-        place = f"{where}[{number}]"
-        params, wrong = _coerced(raw, {**USER_OPTIONS, "indexes": {"type": "raw"}}, place)
-        found += wrong
-        if params is None:
-            continue
-        user = _user({**params, "indexes": None}, place)
-        indexes = []
-        if not isinstance(params["indexes"], (list, type(None))):
-            found.append(f"{user.where}: indexes is not a list; write one index an item, each with its name")
-            params["indexes"] = None
-        for position, raw_index in enumerate(params["indexes"] or ()):
-            index, wrong = _coerced(raw_index, INDEX_OPTIONS, f"{place}.indexes[{position}]", f"{user.name}/")
-            found += wrong
-            if index is not None:
-                indexes.append(_index(user.name, index, f"{place}.indexes[{position}]"))
-        declared.append(replace(user, indexes=tuple(indexes)))
-    return found + check(declared, FRESH_SERVER if existing is None else existing, version)
-
-
-def _coerced(
-    raw: object, options: Mapping[str, Any], place: str, owner: str = ""
-) -> tuple[dict[str, Any] | None, list[str]]:
-    """Return the dictionary with its values in the types of ``options``, None where it has no name, and what is wrong.
-
-    A dictionary with something wrong comes back as its name alone, so that what builds on it can still be checked.
-    """
-    if not isinstance(raw, dict):
-        return None, [f"{place}: {type(raw).__name__} in place of a dictionary; write it as name: and its keys"]
-    if raw.get("name") is None:
-        return None, [f"{place}: has no name; give it one"]
-    label = f"{place} ({owner}{raw['name']})"
-    wrong = []
-    for key in [key for key in raw if key not in options]:
-        near = difflib.get_close_matches(str(key), options, n=1)
-        way_out = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(options))}"
-        wrong.append(f"{label}: unknown key {key!r}; {way_out}")
-    if not isinstance(raw.get("password"), (str, type(None))):
-        wrong.append(f"{label}: password is of type {type(raw['password']).__name__}; put it in quotes")
-    validator = ArgumentSpecValidator(options)
-    known = {key: value for key, value in raw.items() if key in options}
-    result = validator.validate(known)
-    wrong += [f"{label}: {message}" for message in result.error_messages]
-    if result.error_messages:
-        bare = {key: known[key] for key in ("name", "state") if known.get(key) in (raw["name"], "present", "absent")}
-        acknowledged = {key: True for key in ("force", "accept_dependency_confusion") if key in options}
-        result = validator.validate({**bare, **acknowledged})
-    return result.validated_parameters, wrong
-
-
-def secrets_in(users: object) -> set[str]:
-    """Return the values of raw declared users that no output may hold, for a module's ``no_log_values``.
-
-    :param users: as an inventory holds them, however wrong; a key that looks like a misspelt ``password`` is a secret.
+    :param value: the parameters as they were given; all under a key that looks like ``password`` is a secret.
     """
     found: set[str] = set()
-    for user in users if isinstance(users, list) else ():
-        if not isinstance(user, dict):
-            continue
-        for key, value in user.items():
-            unknown = key not in USER_OPTIONS
-            suspect = unknown and (
-                re.search("pass|pw|secret", str(key), re.I) or difflib.get_close_matches(str(key), ["password"])
-            )
-            if value and (key == "password" or suspect):
-                found.add(str(value))
-        indexes = user.get("indexes")
-        for index in indexes if isinstance(indexes, list) else ():
-            if isinstance(index, dict):
-                found |= mirror_passwords(index)
+    if isinstance(value, dict):
+        for key, each in value.items():
+            secret = re.search("pas|pw|secret", str(key), re.IGNORECASE) and key != "update_password"
+            found |= _texts(each) if secret else secrets_in(each)
+        found |= mirror_passwords(value)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            found |= secrets_in(each)
+    elif isinstance(value, str) and re.search(r"pass\w*['\"]?\s*[:=]", value, re.IGNORECASE):
+        # Whole users in the place of a text.
+        found.add(value)
     return found
+
+
+def _texts(value: object) -> set[str]:
+    if isinstance(value, dict):
+        return set().union(*map(_texts, value.values()))
+    if isinstance(value, (list, tuple)):
+        return set().union(*map(_texts, value))
+    return {str(value)} if value not in (None, "") else set()
 
 
 def mirror_passwords(index: Mapping[str, Any]) -> set[str]:
@@ -306,7 +245,11 @@ def mirror_passwords(index: Mapping[str, Any]) -> set[str]:
 
 
 def check(users: list[User], existing: Mapping[str, Any], version: tuple[int, ...] | None = None) -> list[str]:
-    """Return what is wrong with declared users on a server that holds ``existing``; parameters as in ``problems``."""
+    """Return what is wrong with declared users, one sentence for each: place, value and way out.
+
+    :param existing: the ``result`` of ``GET /``, or ``FRESH_SERVER``.
+    :param version: the server's, ``(6, 20, 3)``; None where it is not known.
+    """
     return list(_Checks(users, existing, version).run())
 
 
@@ -344,6 +287,8 @@ class _Checks:
         yield from _bad_name(user.name, "user", user.where)
         if user.password is not None:
             yield from _bad_password(user.password, user.where)
+        for key, value in user.keys.items():
+            yield from _unstorable(key, value, user.where)
         if not user.absent:
             return
         if user.name == "root":
@@ -399,6 +344,8 @@ class _Checks:
                 yield f"{index.where}: options holds {key}, which is a key of its own; write it beside options"
             elif index.keys[key] is None:
                 yield f"{index.where}: options.{key} is null, which devpi-server fails on; give it a value or drop it"
+        for key, value in index.keys.items():
+            yield from _unstorable(key, value, index.where)
         if kind == "mirror":
             yield from self.mirror(index, observed)
         else:
@@ -490,6 +437,20 @@ def _bad_password(password: str, where: str) -> Iterator[str]:
             f"{where}: the password holds a newline or another control character, which no prompt takes; "
             "remove it (from a file it comes off with the filter trim)"
         )
+
+
+def _unstorable(key: str, value: object, where: str) -> Iterator[str]:
+    """Tell what devpi-server's serializer breaks on, with an internal error in place of an answer."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield from _unstorable(f"{key}.{name}", each, where)
+    elif isinstance(value, list):
+        for number, each in enumerate(value):
+            yield from _unstorable(f"{key}[{number}]", each, where)
+    elif isinstance(value, int) and value < -(2**31):
+        yield f"{where}: {key} is {value}, and devpi-server cannot store numbers below {-(2**31)}; write it in quotes"
+    elif isinstance(value, str) and re.search("[\ud800-\udfff]", value):
+        yield f"{where}: {key} holds half a character (a lone surrogate), which devpi-server cannot store; remove it"
 
 
 def _named(names: list[str]) -> str:

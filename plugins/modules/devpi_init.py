@@ -11,9 +11,10 @@ module: devpi_init
 short_description: Initialise a devpi-server once
 version_added: 0.1.0
 description:
-  - Makes the server directory, a secret of 32 random bytes and, with C(devpi-init), an empty database whose root user has
-    a password from the first moment on.
-  - A directory that C(devpi-init) filled before is adopted as it is. An initialisation that was interrupted is begun anew.
+  - Makes the server directory, a secret of 32 random bytes and, with C(devpi-init), an empty database whose root user
+    has a password from the first moment on.
+  - A directory that C(devpi-init) filled before is adopted as it is. An initialisation that was interrupted is begun
+    anew.
   - Never touches a database, a secret or a password that is there.
 extends_documentation_fragment:
   - wheelhouse.devpi.attributes
@@ -59,7 +60,8 @@ options:
     type: bool
     default: true
   credentials_dir:
-    description: Where a generated password is kept, in the file C(root), 0600 in a directory 0700, both the system's root's.
+    description:
+      - Where a generated password is kept, in the file C(root), 0600 in a directory 0700, both the system's root's.
     type: path
     required: true
 author:
@@ -97,7 +99,6 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
 
-
 # devpi-init makes root/pypi of this dictionary, and has no option for it.
 DEVPI_INIT = """
 import json, os, sys
@@ -127,11 +128,11 @@ class Initialisation:
 
     def run(self) -> None:
         """Do what is missing, in the order in which each step needs the one before."""
-        self.directory()
-        self.secret()
-        self.database()
+        self._directory()
+        self._secret()
+        self._database()
 
-    def directory(self) -> None:
+    def _directory(self) -> None:
         path = self.server_dir
         if path.is_dir() and self.account is not None:
             seen = path.stat()
@@ -147,7 +148,7 @@ class Initialisation:
         path.chmod(0o700)
         os.chown(path, self.account.pw_uid, self.account.pw_gid)
 
-    def secret(self) -> None:
+    def _secret(self) -> None:
         if self.secret_file.exists():
             return
         self.made.append(str(self.secret_file))
@@ -155,12 +156,12 @@ class Initialisation:
             return
         partial = self.secret_file.with_name(self.secret_file.name + ".partial")
         partial.unlink(missing_ok=True)
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(base64.b64encode(secrets.token_bytes(32)))
             os.fchown(file.fileno(), self.account.pw_uid, self.account.pw_gid)
         partial.replace(self.secret_file)
 
-    def database(self) -> None:
+    def _database(self) -> None:
         # devpi-init wants an empty directory and writes .nodeinfo before .sqlite, so it works in one of its own. Out of
         # there .nodeinfo comes last: with it the database is whole, and without it this begins anew or goes on.
         draft = self.server_dir / ".initializing"
@@ -170,8 +171,8 @@ class Initialisation:
         moving = database.exists() and (draft / ".nodeinfo").exists()
         if database.exists() and not moving:
             self.module.fail_json(
-                msg=f"{self.server_dir} holds a database (.sqlite) without its .nodeinfo; restore that file, or move the "
-                "directory away to begin with an empty index"
+                msg=f"{self.server_dir} holds a database (.sqlite) without its .nodeinfo; restore that file, or move "
+                "the directory away to begin with an empty index"
             )
         if nodeinfo.exists():
             self.module.fail_json(
@@ -182,16 +183,18 @@ class Initialisation:
         if self.account is None or self.module.check_mode:
             return
         if not moving:
-            self.devpi_init(draft)
+            self._devpi_init(draft)
         rest = [path for path in draft.iterdir() if path.name != ".nodeinfo"]
         for path in [*rest, draft / ".nodeinfo"]:
             path.rename(self.server_dir / path.name)
         draft.rmdir()
 
-    def devpi_init(self, directory: Path) -> None:
+    def _devpi_init(self, directory: Path) -> None:
         if self.account is None:
             return
-        password = self.module.params["root_password"] or Credentials(self.module.params["credentials_dir"]).obtain("root")
+        password = self.module.params["root_password"] or Credentials(self.module.params["credentials_dir"]).obtain(
+            "root"
+        )
         if directory.exists():
             shutil.rmtree(directory)
         directory.mkdir(mode=0o700)
@@ -199,7 +202,7 @@ class Initialisation:
         root_pypi = {"mirror_no_project_list": self.module.params["mirror_no_project_list"]}
         if self.module.params["mirror_url"]:
             root_pypi["mirror_url"] = self.module.params["mirror_url"]
-        python = os.path.join(self.module.params["venv_path"], "bin", "python")
+        python = f"{self.module.params['venv_path']}/bin/python"
         rc, out, err = self.module.run_command(
             ["runuser", "-u", self.account.pw_name, "--", python, "-c", DEVPI_INIT, "--serverdir", str(directory)],
             environ_update={

@@ -270,15 +270,15 @@ version:
   sample: 6.20.3
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import connection_options
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._converge import converge
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import USER_OPTIONS, parse
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
+    module = UsersModule(
         argument_spec={
             **connection_options(),
             "credentials_dir": {"type": "path"},

@@ -46,8 +46,8 @@ options:
     default: http://127.0.0.1:3141
   python:
     description:
-      - The interpreter of the virtual environment. V(python3) and V(python3.8) stand for Debian's packages; an absolute path
-        is used as it is.
+      - The interpreter of the virtual environment. V(python3) and V(python3.8) stand for Debian's packages; an absolute
+        path is used as it is.
     type: str
     default: python3
   venv_path:
@@ -79,6 +79,15 @@ options:
     type: list
     elements: dict
     default: []
+  extra_packages:
+    description: Requirements that are installed beside the lock's; each needs its version and hash.
+    type: list
+    elements: str
+    default: []
+  ca_bundle:
+    description: A bundle of CA certificates on the host; empty where the usual ones do.
+    type: path
+    default: ""
   owner:
     description: The account whose C(~/.pypirc) and devpi client are configured.
     type: str
@@ -122,10 +131,15 @@ server_config_dir_exists:
   description: Whether the directory of the configuration file exists.
   returned: success
   type: bool
-server_running:
-  description: Whether the devpi-server of this virtual environment listens on the port.
+server_initialised:
+  description: Whether the server directory holds a database.
   returned: success
   type: bool
+server_url:
+  description: Where the devpi-server of this virtual environment answers now; empty where it does not run.
+  returned: success
+  type: str
+  sample: http://127.0.0.1:3141
 systemd:
   description: Whether systemd manages this host's services.
   returned: success
@@ -151,6 +165,7 @@ import os
 import pwd
 import re
 import shutil
+import socket
 import tempfile
 import time
 from pathlib import Path
@@ -191,30 +206,32 @@ class Preflight:
             self.problems.append("the roles change the system and so need root; set become: true (ansible_become)")
             return seen
         if self.roles & {"venv", "server", "supervisor"}:
-            self.operating_system()
+            self._operating_system()
+            self._given_files_and_pins()
         if not self.problems:
-            seen["missing_packages"] = self.missing_packages()
+            seen["missing_packages"] = self._missing_packages()
         if self.roles & {"venv", "server", "supervisor"}:
-            seen["venv_stamp"] = self.venv_stamp()
-        seen["server_user_exists"] = account(self.params["server_user"]) is not None
+            seen["venv_stamp"] = self._venv_stamp()
+        seen["server_user_exists"] = _account(self.params["server_user"]) is not None
         seen["server_config_dir_exists"] = Path(self.params["server_config"]).parent.is_dir()
-        seen["server_running"] = self.server_running()
+        seen["server_initialised"] = _initialised(self.params["server_dir"])
+        seen["server_url"] = self._server_url()
         seen["systemd"] = Path("/run/systemd/system").is_dir()
-        seen["supervisor_up"] = supervisor_up(seen["systemd"])
-        if self.roles & {"server", "supervisor"} and not seen["server_running"]:
-            self.memory()
+        seen["supervisor_up"] = _supervisor_up(seen["systemd"])
+        if self.roles & {"server", "supervisor"} and not seen["server_url"]:
+            self._memory()
         if "venv" in self.roles and not seen["venv_stamp"]:
-            self.disk("devpi_venv_path", self.params["venv_path"])
-        if "server" in self.roles and not initialised(self.params["server_dir"]):
-            self.disk("devpi_server_dir", self.params["server_dir"])
+            self._disk("devpi_venv_path", self.params["venv_path"])
+        if "server" in self.roles and not seen["server_initialised"]:
+            self._disk("devpi_server_dir", self.params["server_dir"])
         if "users" in self.roles:
-            self.declared_tree(seen["server_running"])
+            self._declared_tree(seen["server_url"])
         if self.roles & {"pypirc", "client"}:
-            self.owner(seen)
+            self._owner(seen)
         return seen
 
-    def operating_system(self) -> None:
-        release = os_release()
+    def _operating_system(self) -> None:
+        release = _os_release()
         name, oldest = SUPPORTED.get(release.get("ID", ""), ("", (0,)))
         version = tuple(int(part) for part in re.findall(r"\d+", release.get("VERSION_ID", "")))
         if not name or (version and version < oldest):
@@ -223,60 +240,83 @@ class Preflight:
                 "use Debian 11 or newer, or Ubuntu 20.04 or newer"
             )
 
-    def missing_packages(self) -> list[str]:
+    def _given_files_and_pins(self) -> None:
+        bundle = self.params["ca_bundle"]
+        if bundle and not Path(bundle).is_file():
+            self.problems.append(
+                f"devpi_ca_bundle {bundle} is no file on {os.uname().nodename}; put the bundle there, "
+                "or leave the variable empty"
+            )
+        for package in self.params["extra_packages"]:
+            if "==" not in package or "--hash=" not in package:
+                self.problems.append(
+                    f"devpi_venv_extra_packages has {package!r} without version and hash; write it as "
+                    "name==version --hash=sha256:…, as uv pip compile --generate-hashes does"
+                )
+
+    def _missing_packages(self) -> list[str]:
         wanted = []
         python = self.params["python"]
         if "venv" in self.roles:
             if python.startswith("/"):
-                self.interpreter(python)
+                self._interpreter(python)
             elif re.fullmatch(r"python3(\.\d+)?", python):
                 wanted.append(python + "-venv")
             else:
                 self.problems.append(
-                    f"devpi_python {python!r} is neither a Debian package such as python3 or python3.11 nor an absolute path"
+                    f"devpi_python {python!r} is neither a Debian package such as python3 or python3.11 "
+                    "nor an absolute path; name one of these"
                 )
         if "supervisor" in self.roles:
             wanted.append("supervisor")
-        missing = [package for package in wanted if not self.installed(package)]
+        missing = [package for package in wanted if not self._installed(package)]
         if missing:
-            self.available(missing)
+            self._available(missing)
         return missing
 
-    def interpreter(self, python: str) -> None:
-        rc, out, dummy = self.module.run_command([python, "-c", "import sys, venv; print(sys.version_info >= (3, 8))"])
-        if rc != 0 or out.strip() != "True":
+    def _interpreter(self, python: str) -> None:
+        said = self._said([python, "-c", "import sys, venv, ensurepip; print(sys.version_info >= (3, 8))"])
+        if said.strip() != "True":
             self.problems.append(
-                f"devpi_python {python!r} is not a Python 3.8 or newer with the module venv; "
+                f"devpi_python {python!r} is not a Python 3.8 or newer with the modules venv and ensurepip; "
                 "name one that is, or python3 for the one that apt has"
             )
 
-    def installed(self, package: str) -> bool:
-        rc, out, dummy = self.module.run_command(["dpkg-query", "--show", "--showformat=${db:Status-Status}", package])
-        return rc == 0 and out.strip() == "installed"
+    def _installed(self, package: str) -> bool:
+        return self._said(["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]).strip() == "installed"
 
-    def available(self, packages: list[str]) -> None:
+    def _said(self, command: list[str]) -> str:
+        """Return what a program printed, nothing where it failed or does not exist."""
+        try:
+            rc, out = self.module.run_command(command, handle_exceptions=False)[:2]
+        except OSError:
+            return ""
+        return str(out) if rc == 0 else ""
+
+    def _available(self, packages: list[str]) -> None:
         """Note a problem for each package that apt does not have, with those that it has instead."""
         with tempfile.TemporaryDirectory(prefix="devpi-preflight-") as scratch:
-            options = self.refreshed_lists(scratch)
+            options = self._refreshed_lists(scratch)
             if options is None:
                 return
             for package in packages:
-                dummy, out, dummy = self.module.run_command(["apt-cache", *options, "policy", package])
-                if re.search(r"^\s+Candidate: (?!\(none\))", out, re.MULTILINE):
+                policy = self._said(["apt-cache", *options, "policy", package])
+                if re.search(r"^\s+Candidate: (?!\(none\))", policy, re.MULTILINE):
                     continue
                 if package == "supervisor":
-                    self.problems.append("apt does not have the package supervisor; enable Debian's main or Ubuntu's universe")
+                    self.problems.append(
+                        "apt does not have the package supervisor; enable Debian's main or Ubuntu's universe"
+                    )
                     continue
-                dummy, out, dummy = self.module.run_command(
-                    ["apt-cache", *options, "search", "--names-only", r"^python3(\.[0-9]+)?-venv$"]
-                )
-                has = sorted(line.split("-venv")[0] for line in out.splitlines())
+                names = self._said(["apt-cache", *options, "search", "--names-only", r"^python3(\.[0-9]+)?-venv$"])
+                has = sorted(line.split("-venv")[0] for line in names.splitlines())
                 self.problems.append(
                     f"apt does not have {package} for devpi_python {self.params['python']!r}; "
-                    f"it has {', '.join(has) or 'no pythonX.Y-venv'}: name one of these, or an interpreter's absolute path"
+                    f"it has {', '.join(has) or 'no pythonX.Y-venv'}: name one of these, "
+                    "or an interpreter's absolute path"
                 )
 
-    def refreshed_lists(self, scratch: str) -> list[str] | None:
+    def _refreshed_lists(self, scratch: str) -> list[str] | None:
         """Return the options with which apt-cache sees lists that are fresh; None when they could not be had."""
         lists = Path("/var/lib/apt/lists")
         if any(lists.glob("*Packages*")) and time.time() - lists.stat().st_mtime < LISTS_ARE_FRESH_FOR:
@@ -289,51 +329,72 @@ class Preflight:
         if rc != 0:
             last = (err.strip() or out.strip()).splitlines()[-1:]
             self.problems.append(
-                f"apt-get update failed: {''.join(last)}; a package is missing, so the sources in /etc/apt must be reachable"
+                f"apt-get update failed: {''.join(last)}; a package is missing, so the sources in /etc/apt "
+                "must be reachable"
             )
             return None
         return options
 
-    def venv_stamp(self) -> str:
+    def _venv_stamp(self) -> str:
         venv = Path(self.params["venv_path"])
         try:
             stamp = (venv / "installed-from").read_text(encoding="utf-8").strip()
         except OSError:
             return ""
-        rc, dummy, dummy = self.module.run_command([str(venv / "bin" / "python"), "-c", "import devpi_server"])
-        return stamp if rc == 0 else ""
+        works = self._said([str(venv / "bin" / "python"), "-c", "import devpi_server; print(True)"])
+        return stamp if works else ""
 
-    def server_running(self) -> bool:
-        """Whether our server has the port; anybody else who has it is a problem."""
+    def _server_url(self) -> str:
+        """Return where our server answers now. Anybody else on the port that it is to have is a problem."""
         host, port = self.params["host"], self.params["port"]
         if not 1 <= port <= 65535:
             self.problems.append(f"devpi_port {port} is out of range; name one from 1 to 65535")
-            return False
-        program = os.path.join(self.params["venv_path"], "bin", "devpi-server")
-        running = False
-        for listener in listeners_on(host, port):
-            if any(program in command for command in listener.commands):
-                running = True
-            elif "supervisor" in self.roles:
-                self.problems.append(self.held(listener))
-        return running
+            return ""
+        if "supervisor" in self.roles:
+            self._address(host)
+        listeners = listeners_on(host, port)
+        if any(self._ours(listener) for listener in listeners):
+            return str(self.params["url"])
+        if "supervisor" in self.roles:
+            self.problems.extend(self._held(listener) for listener in listeners)
+        # It may run with the host and port of the last deployment still.
+        host, port = _configured_address(self.params["server_config"])
+        if port and any(self._ours(listener) for listener in listeners_on(host, port)):
+            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is compared, not bound
+            return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return ""
 
-    def held(self, listener: Listener) -> str:
+    def _address(self, host: str) -> None:
+        try:
+            found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+            with socket.socket(*found[:3]) as probe:
+                probe.bind(found[4])
+        except OSError as error:
+            self.problems.append(
+                f"devpi_host {host!r} is no address that {os.uname().nodename} can listen on ({error.strerror}); "
+                "name one of its own, or 127.0.0.1 for this host alone"
+            )
+
+    def _ours(self, listener: Listener) -> bool:
+        program = f"{self.params['venv_path']}/bin/devpi-server"
+        return any(program in command for command in listener.commands)
+
+    def _held(self, listener: Listener) -> str:
         here = os.uname().nodename
         return (
-            f"devpi_port {self.params['port']} on {here} is held by process {listener.holder}, which listens on {listener.address}; "
-            "set devpi_port to a free one or stop that process"
+            f"devpi_port {self.params['port']} on {here} is held by process {listener.holder}, "
+            f"which listens on {listener.address}; set devpi_port to a free one or stop that process"
         )
 
-    def memory(self) -> None:
-        available = available_memory()
+    def _memory(self) -> None:
+        available = _available_memory()
         if available < self.params["min_memory"]:
             self.problems.append(
                 f"{available} MB of memory are available and devpi_min_memory asks for {self.params['min_memory']} MB; "
                 "end something or give the host more"
             )
 
-    def disk(self, variable: str, path: str) -> None:
+    def _disk(self, variable: str, path: str) -> None:
         there = Path(path)
         while not there.exists():
             there = there.parent
@@ -344,10 +405,10 @@ class Preflight:
                 f"free some or set {variable} (now {path}) to another file system"
             )
 
-    def declared_tree(self, server_running: bool) -> None:
+    def _declared_tree(self, url: str) -> None:
         """Check the declared users against the server that runs, or against the one that devpi-init makes."""
         existing, version = FRESH_SERVER, None
-        if server_running:
+        if url:
             source = "devpi_root_password"
             try:
                 password = self.params["root_password"]
@@ -355,32 +416,32 @@ class Preflight:
                     credentials = Credentials(self.params["credentials_dir"])
                     source = str(credentials.path("root"))
                     password = credentials.read("root")
-                client = Client(self.params["url"], "root", password, check_mode=True, proxy=False)
+                client = Client(url, "root", password, check_mode=True, proxy=False)
                 client.login()
                 existing, version = client.get_json("/"), client.version
             except NoPassword:
                 self.problems.append(
-                    f"a devpi-server runs at {self.params['url']} and {source} is missing; give root's password in "
-                    "devpi_root_password"
+                    f"a devpi-server runs at {url} and {source} is missing; give root's password in devpi_root_password"
                 )
                 return
             except WrongPassword:
                 self.problems.append(
-                    f"{source} is not the password of root on {self.params['url']}; correct it, or set root's password anew "
-                    f"on the host with {self.params['venv_path']}/bin/devpi-passwd root --serverdir {self.params['server_dir']}"
+                    f"{source} is not the password of root on {url}; correct it, or set it anew on the host, "
+                    f"as {self.params['server_user']}, with {self.params['venv_path']}/bin/devpi-passwd root "
+                    f"--serverdir {self.params['server_dir']}"
                 )
                 return
             except (ClientError, CredentialsError) as error:
                 self.problems.append(str(error))
                 return
-        elif initialised(self.params["server_dir"]):
+        elif _initialised(self.params["server_dir"]):
             # Nobody can say what a stopped server holds; devpi_users looks again when it runs.
             return
         self.problems.extend(check(parse(self.params["users"], "devpi_users"), existing, version))
 
-    def owner(self, seen: dict[str, Any]) -> None:
+    def _owner(self, seen: dict[str, Any]) -> None:
         owner = self.params["owner"]
-        entry = account(owner)
+        entry = _account(owner)
         if entry is None:
             self.problems.append(
                 f"devpi_pypirc_owner {owner!r} is no account on {os.uname().nodename}; name one that is"
@@ -402,14 +463,14 @@ class Preflight:
             seen["owner_index"] = ""
 
 
-def account(name: str) -> pwd.struct_passwd | None:
+def _account(name: str) -> pwd.struct_passwd | None:
     try:
         return pwd.getpwnam(name)
     except KeyError:
         return None
 
 
-def os_release() -> dict[str, str]:
+def _os_release() -> dict[str, str]:
     try:
         lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -418,13 +479,13 @@ def os_release() -> dict[str, str]:
     return {key: value.strip("\"'") for key, value in pairs}
 
 
-def initialised(server_dir: str) -> bool:
+def _initialised(server_dir: str) -> bool:
     """Whether devpi-init finished there: it writes .nodeinfo before .sqlite."""
     there = Path(server_dir)
     return (there / ".nodeinfo").exists() and (there / ".sqlite").exists()
 
 
-def supervisor_up(systemd: bool) -> bool:
+def _supervisor_up(systemd: bool) -> bool:
     try:
         pid = int(Path("/run/supervisord.pid").read_text(encoding="ascii"))
         running = Path(f"/proc/{pid}").exists()
@@ -434,7 +495,17 @@ def supervisor_up(systemd: bool) -> bool:
     return running and (enabled or not systemd)
 
 
-def available_memory() -> int:
+def _configured_address(config: str) -> tuple[str, int]:
+    """Return the host and port in the configuration that role server wrote; port 0 where there is none."""
+    try:
+        text = Path(config).read_text(encoding="utf-8")
+    except OSError:
+        return "", 0
+    found = dict(re.findall(r"^ +(host|port): *['\"]?([^'\"\s]+)", text, re.MULTILINE))
+    return found.get("host", "127.0.0.1"), int(found["port"]) if found.get("port", "").isdigit() else 0
+
+
+def _available_memory() -> int:
     """Return the memory in MB that a new process may take: the host's, or what the container's limit leaves."""
     fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
     available = int(fields["MemAvailable"].split()[0]) * 1024
@@ -471,6 +542,8 @@ def main() -> None:
             "credentials_dir": {"type": "path", "default": "/etc/devpi/credentials"},
             "root_password": {"type": "str", "default": "", "no_log": True},
             "users": {"type": "list", "elements": "dict", "options": USER_OPTIONS, "default": []},
+            "extra_packages": {"type": "list", "elements": "str", "default": []},
+            "ca_bundle": {"type": "path", "default": ""},
             "owner": {"type": "str", "default": "root"},
             "min_memory": {"type": "int", "default": 256},
             "min_disk": {"type": "int", "default": 500},
@@ -481,7 +554,9 @@ def main() -> None:
     seen = preflight.look()
     if preflight.problems:
         lines = "".join(f"\n- {problem}" for problem in preflight.problems)
-        module.fail_json(msg=f"Nothing was changed. Before devpi can be deployed here:{lines}", problems=preflight.problems)
+        module.fail_json(
+            msg=f"Nothing was changed. Before devpi can be deployed here:{lines}", problems=preflight.problems
+        )
     module.exit_json(changed=False, **seen)
 
 

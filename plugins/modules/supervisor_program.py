@@ -11,8 +11,8 @@ module: supervisor_program
 short_description: Keep a program of supervisor started or stopped, current, and answering
 version_added: 0.1.0
 description:
-  - Rereads supervisor's configuration files and applies what changed for this one program, as C(supervisorctl reread) and
-    C(supervisorctl update) do.
+  - Rereads supervisor's configuration files and applies what changed for this one program, as C(supervisorctl reread)
+    and C(supervisorctl update) do.
   - Restarts the program where a file that it reads is newer than the process, so a run that was interrupted between
     writing a file and restarting is mended by the next.
   - Is done only when the program answers; supervisor itself calls a program running long before that.
@@ -120,29 +120,29 @@ class Program:
             if not self.module.check_mode:
                 self.supervisord.update(self.name, pending)
         if self.module.check_mode and pending:
-            # What supervisor would do with a program that it does not have, or not like this, is known without asking it.
+            # What supervisor would do with a program that it does not have, or not like this, is known beforehand.
             self.actions.append("started" if started else "stopped")
             return
         info = self.supervisord.info(self.name)
         running = info["statename"] in RUNS
         if started and not running:
-            self.act("started", self.supervisord.start)
-        elif started and info["pid"] and not pending and (restart or self.newer_input(info["pid"])):
+            self._act("started", self.supervisord.start)
+        elif started and info["pid"] and not pending and (restart or self._newer_input(info["pid"])):
             if not self.module.check_mode:
                 self.supervisord.stop(self.name)
-            self.act("restarted", self.supervisord.start)
+            self._act("restarted", self.supervisord.start)
         elif started and pending:
             self.actions.append("started")
         elif not started and running:
-            self.act("stopped", self.supervisord.stop)
+            self._act("stopped", self.supervisord.stop)
 
-    def act(self, action: str, how: Callable[[str], None]) -> None:
+    def _act(self, action: str, how: Callable[[str], None]) -> None:
         self.actions.append(action)
         if not self.module.check_mode:
             how(self.name)
 
-    def newer_input(self, pid: int) -> bool:
-        since = started_at(pid)
+    def _newer_input(self, pid: int) -> bool:
+        since = _started_at(pid)
         return any(Path(path).exists() and Path(path).stat().st_ctime > since for path in self.module.params["reads"])
 
     def wait(self) -> float:
@@ -150,21 +150,21 @@ class Program:
         begun = time.monotonic()
         url, timeout = self.module.params["url"], self.module.params["ready_timeout"]
         while True:
-            said = answer(url)
+            said = _answer(url)
             waited = time.monotonic() - begun
             if not said:
                 return round(waited, 1)
             info = self.supervisord.info(self.name)
             if info["statename"] in GAVE_UP or waited > timeout:
                 self.module.fail_json(
-                    msg=f"program {self.name} does not answer GET {url} after {waited:.0f} s ({said}); supervisor calls it "
-                    f"{info['statename']} ({info['spawnerr'] or info['description']}). "
-                    f"The last lines of {self.module.params['log_file']}:\n{tail(self.module.params['log_file'])}"
+                    msg=f"program {self.name} does not answer GET {url} after {waited:.0f} s ({said}); "
+                    f"supervisor calls it {info['statename']} ({info['spawnerr'] or info['description']}). "
+                    f"The last lines of {self.module.params['log_file']}:\n{_tail(self.module.params['log_file'])}"
                 )
             time.sleep(0.1)
 
 
-def answer(url: str) -> str:
+def _answer(url: str) -> str:
     """Return why the URL does not answer, or nothing where it does."""
     try:
         open_url(url, timeout=5, use_proxy=False, headers={"Accept": "application/json"}).close()
@@ -175,14 +175,15 @@ def answer(url: str) -> str:
     return ""
 
 
-def started_at(pid: int) -> float:
+def _started_at(pid: int) -> float:
     """Return when a process was started, in seconds since 1970: supervisor itself knows it to the second only."""
-    ticks = int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19])
+    # The kernel rounds down to a tick; one more, so that what was written just before the start does not look newer.
+    ticks = 1 + int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19])
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     return time.time() - age
 
 
-def tail(path: str, lines: int = 15) -> str:
+def _tail(path: str, lines: int = 15) -> str:
     try:
         return "\n".join(Path(path).read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
     except OSError as error:

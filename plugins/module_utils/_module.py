@@ -1,0 +1,22 @@
+# Copyright: The wheelhouse.devpi authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The AnsibleModule of those modules that take declared users."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import secrets_in
+
+
+class UsersModule(AnsibleModule):  # type: ignore[misc]  # ansible-core is not typed
+    """An AnsibleModule that shows no password, however wrong its parameters are.
+
+    Ansible hides what the argument spec calls ``no_log`` only where the parameters have the structure of the spec;
+    where ``indexes`` is a text, it shows even the password of the connection.
+    """
+
+    def fail_json(self, msg: str, **result: object) -> None:
+        """End the module as failed."""
+        self.no_log_values.update(secrets_in(self.params))
+        super().fail_json(msg, **result)
