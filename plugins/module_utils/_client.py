@@ -344,22 +344,5 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def is_this_machine(host: str) -> bool:
-    """Whether the host is an address of this machine, loopback or not."""
-    try:
-        addresses = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return False
-    for family, kind, protocol, _dummy, address in addresses:
-        with socket.socket(family, kind, protocol) as probe:
-            try:
-                # Only an own address can be bound; port 0 lets the kernel choose a free one.
-                probe.bind((address[0], 0, *address[2:]))
-            except OSError:
-                continue
-            return True
-    return False
-
-
 def _dotted(version: tuple[int, ...] | None) -> str:
     return ".".join(map(str, version or ()))

@@ -20,7 +20,6 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
     RequestFailed,
     Unreachable,
     is_loopback,
-    is_this_machine,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
@@ -271,7 +270,7 @@ def converge(module: AnsibleModule, users: list[User]) -> None:
         passwords = Passwords(credentials, client.is_password if not fresh else lambda user, password: True)
         problems = check(users, existing, client.version) + passwords.problems(users, existing)
         if problems:
-            module.fail_json(msg="Nothing was changed. " + _listed(problems))
+            module.fail_json(msg="Nothing was changed." + _listed(problems))
         steps = plan(users, existing, passwords)
         if steps and not fresh:
             client.login()
@@ -322,19 +321,15 @@ def connect(module: AnsibleModule, credentials: Credentials | None) -> Client:
 def observe(module: AnsibleModule, client: Client) -> Mapping[str, Any]:
     """Return all users with their indexes, without a login.
 
-    In check mode, where nothing listens at an address of this machine yet, that is what a new server will hold.
+    In check mode with ``new_server``, where nothing listens yet, that is what a new server will hold.
     """
     try:
         return dict(client.get_json("/"))
     except Unreachable as error:
-        if not (module.check_mode and error.refused and is_this_machine(client.host)):
+        if not (module.check_mode and error.refused and module.params["new_server"]):
             raise
-        module.warn(
-            f"nothing listens at {client.url} yet; this check assumes a new devpi-server there, "
-            "with root and root/pypi as devpi-init makes them"
-        )
         return FRESH_SERVER
 
 
 def _listed(problems: list[str]) -> str:
-    return problems[0] if len(problems) == 1 else "".join(f"\n- {problem}" for problem in problems)
+    return f" {problems[0]}" if len(problems) == 1 else "".join(f"\n- {problem}" for problem in problems)

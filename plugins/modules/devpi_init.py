@@ -203,8 +203,10 @@ class Initialisation:
         if self.module.params["mirror_url"]:
             root_pypi["mirror_url"] = self.module.params["mirror_url"]
         python = f"{self.module.params['venv_path']}/bin/python"
+        another = self.account.pw_uid != os.geteuid()
+        as_account = ["runuser", "-u", self.account.pw_name, "--"] if another else []
         rc, out, err = self.module.run_command(
-            ["runuser", "-u", self.account.pw_name, "--", python, "-c", DEVPI_INIT, "--serverdir", str(directory)],
+            [*as_account, python, "-c", DEVPI_INIT, "--serverdir", str(directory)],
             environ_update={
                 "DEVPISERVER_ROOT_PASSWD": password,
                 "ROOT_PYPI": json.dumps(root_pypi),

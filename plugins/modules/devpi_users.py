@@ -20,10 +20,7 @@ description:
     problems in one message.
   - Asks once for the whole tree and logs in only when something is to be changed, or when
     O(users[].update_password=always) has passwords to compare. A run that is killed is completed by the next.
-  - In check mode, when nothing listens yet at an address of the managed host itself, it predicts from a new
-    devpi-server (root, and root/pypi as C(devpi-init) makes them, with the password of root as declared) and warns that
-    it does so.
-    Any other server that doesn't answer is an error in check mode too.
+  - A server that does not answer is an error, in check mode too unless O(new_server) is set.
   - Needs nothing but Python on the managed host, and speaks to devpi-server 6.15 and newer releases of 6.
 extends_documentation_fragment:
   - wheelhouse.devpi.connection
@@ -35,6 +32,12 @@ attributes:
     support: full
     details: Shows the users and indexes concerned, with the keys concerned. Of a password it shows only that it is set.
 options:
+  new_server:
+    description:
+      - In check mode, where nothing listens at O(url) yet, predict from a new devpi-server, with root and root/pypi as
+        C(devpi-init) makes them. For playbooks that deploy the server first and know that there is none.
+    type: bool
+    default: false
   credentials_dir:
     description:
       - A directory on the managed host where generated passwords are kept, each in a file named after its user,
@@ -281,6 +284,7 @@ def main() -> None:
     module = UsersModule(
         argument_spec={
             **connection_options(),
+            "new_server": {"type": "bool", "default": False},
             "credentials_dir": {"type": "path"},
             "users": {"type": "list", "elements": "dict", "required": True, "options": USER_OPTIONS},
         },

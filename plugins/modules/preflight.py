@@ -180,6 +180,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import Listener, listeners_on
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import Pypirc, PypircError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import FRESH_SERVER, USER_OPTIONS, check, parse
 
@@ -523,7 +524,7 @@ def _available_memory() -> int:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
+    module = UsersModule(
         argument_spec={
             "roles": {
                 "type": "list",

@@ -1,0 +1,176 @@
+"""Starts a real devpi-server on loopback and runs the modules against it.
+
+``DEVPI_TEST_VENV`` names a virtual environment with devpi-server.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+# script/_setup puts a link to the checkout there.
+COLLECTIONS = Path(sys.prefix, "collections")
+sys.path.insert(0, str(COLLECTIONS))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a module's run printed, whole and parsed."""
+
+    output: str
+    values: dict[str, Any]
+
+    def __getitem__(self, key: str) -> Any:
+        """Return one of the values."""
+        return self.values[key]
+
+
+@dataclass(frozen=True)
+class Devpi:
+    """A running devpi-server, asked without the collection's own client."""
+
+    url: str
+    root_password: str
+    log: Path
+
+    def ask(self, method: str, path: str, body: object = None, token: str = "") -> Any:
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        if token:
+            headers["X-Devpi-Auth"] = base64.b64encode(f"root:{token}".encode()).decode()
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, headers, method=method)  # noqa: S310 - loopback
+        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+            return json.load(response).get("result")
+
+    def version(self) -> tuple[int, ...]:
+        with urllib.request.urlopen(self.url + "/+api", timeout=30) as response:  # noqa: S310 - loopback
+            return tuple(map(int, response.headers["X-Devpi-Server-Version"].split(".")))
+
+    def tree(self) -> dict[str, Any]:
+        return dict(self.ask("GET", "/"))
+
+    def index(self, path: str) -> dict[str, Any]:
+        user, name = path.split("/")
+        return dict(self.tree()[user]["indexes"][name])
+
+    def takes(self, user: str, password: str) -> bool:
+        try:
+            self.ask("POST", "/+login", {"user": user, "password": password})
+        except urllib.error.HTTPError as error:
+            assert error.code == 401
+            return False
+        return True
+
+    def token(self) -> str:
+        return str(self.ask("POST", "/+login", {"user": "root", "password": self.root_password})["password"])
+
+    def requests(self) -> list[str]:
+        """Return what the server was asked so far, as ``GET /``."""
+        return re.findall(r"\[req\d+\] ([A-Z]+ \S+)", self.log.read_text())
+
+    def reset(self) -> None:
+        """Delete everybody but root, and what root has but root/pypi."""
+        token = self.token()
+        for name, user in self.tree().items():
+            for index, config in user["indexes"].items():
+                if f"{name}/{index}" == "root/pypi":
+                    continue
+                if not config["volatile"]:
+                    self.ask("PATCH", f"/{name}/{index}", {"volatile": True}, token)
+                self.ask("DELETE", f"/{name}/{index}", None, token)
+            if name != "root":
+                self.ask("DELETE", f"/{name}", None, token)
+
+    def run(self, module: str, arguments: dict[str, Any], check: bool = False) -> Result:
+        """Run a module as Ansible would on this machine, with --diff."""
+        arguments = {**arguments, "_ansible_check_mode": check, "_ansible_diff": True}
+        process = subprocess.run(
+            self.command(module),
+            input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert process.stdout, process.stderr
+        return Result(process.stdout + process.stderr, json.loads(process.stdout))
+
+    @staticmethod
+    def command(module: str) -> list[str]:
+        return [sys.executable, str(CHECKOUT / "plugins" / "modules" / f"{module}.py")]
+
+    @staticmethod
+    def environment() -> dict[str, str]:
+        """Return an environment in which the collection is found and nothing of the caller's names a server."""
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("DEVPI_", "ANSIBLE_"))}
+        return {**inherited, "PYTHONPATH": str(COLLECTIONS), "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
+
+
+@pytest.fixture(scope="session")
+def running_devpi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devpi]:
+    venv = os.environ.get("DEVPI_TEST_VENV")
+    if not venv or not Path(venv, "bin", "devpi-server").exists():
+        pytest.fail(f"DEVPI_TEST_VENV ({venv}) names no virtual environment with devpi-server; script/test makes one")
+    directory = tmp_path_factory.mktemp("devpi")
+    directory.chmod(0o700)
+    password = secrets.token_urlsafe(12)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    small = {"ARGON2_MEMORY_COST": "65536", "ARGON2_TIME_COST": "3", "ARGON2_PARALLELISM": "4"}
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("DEVPI")},
+        **{f"DEVPISERVER_{key}": value for key, value in small.items()},
+        "DEVPISERVER_ROOT_PASSWD": password,
+        "PYTHONWARNINGS": "ignore",
+    }
+    programs = Path(venv, "bin")
+    server, secret, log = directory / "server", directory / "secret", directory / "log"
+    for command in (
+        [programs / "devpi-gen-secret", "--secretfile", secret],
+        [programs / "devpi-init", "--serverdir", server],
+    ):
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+    command = [programs / "devpi-server", "--serverdir", server, "--secretfile", secret, "--offline-mode"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--restrict-modify", "root"]
+    # Without devpi-web there is no such option, and no indexer.
+    if (programs / "devpi-clear-search-index").exists():
+        command += ["--indexer-backend", "null"]
+    with log.open("w") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    devpi = Devpi(f"http://127.0.0.1:{port}", password, log)
+    try:
+        for _ in range(600):
+            if process.poll() is not None:
+                pytest.fail(f"devpi-server ended: {log.read_text()[-2000:]}")
+            try:
+                devpi.tree()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield devpi
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture
+def devpi(running_devpi: Devpi) -> Devpi:
+    running_devpi.reset()
+    return running_devpi
