@@ -74,6 +74,10 @@ options:
     description: The password of devpi's root; empty where the one in O(credentials_dir) holds.
     type: str
     default: ""
+  first_index:
+    description: The index that C(~/.pypirc) and the devpi client are pointed at.
+    type: str
+    default: ""
   users:
     description: The declared users and indexes, as M(wheelhouse.devpi.devpi_users) takes them.
     type: list
@@ -169,7 +173,7 @@ import socket
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
@@ -182,7 +186,13 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials impo
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import Listener, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import Pypirc, PypircError
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import FRESH_SERVER, USER_OPTIONS, check, parse
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
+    FRESH_SERVER,
+    USER_OPTIONS,
+    User,
+    check,
+    parse,
+)
 
 SUPPORTED = {"debian": ("Debian", (11,)), "ubuntu": ("Ubuntu", (20, 4))}
 LISTS_ARE_FRESH_FOR = 3600.0
@@ -223,6 +233,8 @@ class Preflight:
             self._memory()
         if "venv" in self.roles and not seen["venv_stamp"]:
             self._disk("devpi_venv_path", self.params["venv_path"])
+        if "server" in self.roles:
+            self._other_configuration()
         if "server" in self.roles and not seen["server_initialised"]:
             self._disk("devpi_server_dir", self.params["server_dir"])
         if "users" in self.roles:
@@ -230,6 +242,18 @@ class Preflight:
         if self.roles & {"pypirc", "client"}:
             self._owner(seen)
         return seen
+
+    def _other_configuration(self) -> None:
+        """Note a configuration file of the service account's own, which devpi-server prefers to the system's."""
+        entry = _account(self.params["server_user"])
+        if entry is None:
+            return
+        own = Path(entry.pw_dir, ".config", "devpi-server", "devpi-server.yml")
+        if own.exists():
+            self.problems.append(
+                f"{own} takes precedence over {self.params['server_config']}; "
+                "move it away, and its settings to devpi_server_options"
+            )
 
     def _operating_system(self) -> None:
         release = _os_release()
@@ -438,7 +462,19 @@ class Preflight:
         elif _initialised(self.params["server_dir"]):
             # Nobody can say what a stopped server holds; devpi_users looks again when it runs.
             return
-        self.problems.extend(check(parse(self.params["users"], "devpi_users"), existing, version))
+        users = parse(self.params["users"], "devpi_users")
+        self.problems.extend(check(users, existing, version))
+        self._first_index(users, existing)
+
+    def _first_index(self, users: list[User], existing: Mapping[str, Any]) -> None:
+        first = self.params["first_index"]
+        declared = [index.path for user in users if user.name != "root" for index in user.indexes if not index.absent]
+        there = [f"{name}/{index}" for name, user in existing.items() for index in user.get("indexes", {})]
+        if first and self.roles & {"pypirc", "client"} and first not in [*declared, *there]:
+            self.problems.append(
+                f"devpi_username and devpi_index say {first}, which ~/.pypirc and the devpi client are to use, and "
+                f"devpi_users has no such index; name one of {', '.join(declared) or 'its own'}, or declare it"
+            )
 
     def _owner(self, seen: dict[str, Any]) -> None:
         owner = self.params["owner"]
@@ -542,6 +578,7 @@ def main() -> None:
             "server_config": {"type": "path", "default": "/etc/xdg/devpi-server/devpi-server.yml"},
             "credentials_dir": {"type": "path", "default": "/etc/devpi/credentials"},
             "root_password": {"type": "str", "default": "", "no_log": True},
+            "first_index": {"type": "str", "default": ""},
             "users": {"type": "list", "elements": "dict", "options": USER_OPTIONS, "default": []},
             "extra_packages": {"type": "list", "elements": "str", "default": []},
             "ca_bundle": {"type": "path", "default": ""},
