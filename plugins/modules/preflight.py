@@ -223,6 +223,7 @@ class Preflight:
             seen["missing_packages"] = self._missing_packages()
         if self.roles & {"venv", "server", "supervisor"}:
             seen["venv_stamp"] = self._venv_stamp()
+        self._program_without_venv()
         seen["server_user_exists"] = _account(self.params["server_user"]) is not None
         seen["server_config_dir_exists"] = Path(self.params["server_config"]).parent.is_dir()
         seen["server_initialised"] = _initialised(self.params["server_dir"])
@@ -368,6 +369,17 @@ class Preflight:
             return ""
         works = self._said([str(venv / "bin" / "python"), "-c", "import devpi_server; print(True)"])
         return stamp if works else ""
+
+    def _program_without_venv(self) -> None:
+        """Note what a role needs of the virtual environment where role venv does not make it in this play."""
+        programs = {"server": "devpi-init", "supervisor": "devpi-server", "client": "devpi"}
+        for role, program in programs.items():
+            path = Path(self.params["venv_path"], "bin", program)
+            if role in self.roles and "venv" not in self.roles and not path.exists():
+                self.problems.append(
+                    f"role {role} needs {path}, and there is none; run role venv first, "
+                    "or set devpi_venv_path to an environment that has it"
+                )
 
     def _server_url(self) -> str:
         """Return where our server answers now. Anybody else on the port that it is to have is a problem."""
