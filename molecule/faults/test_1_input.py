@@ -1,0 +1,109 @@
+"""Bad input is refused before anything changes, and the refusal names the value, where it came from and the way out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .conftest import Target
+
+
+def users(*indexes: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"name": "ann", "password": "Canary7f3-ann", "indexes": list(indexes)}]
+
+
+# variables, and words that the refusal must have
+REFUSED = {
+    "port out of range": ({"devpi_port": 70000}, ["devpi_port", "70000"]),
+    "port zero": ({"devpi_port": 0}, ["devpi_port", "0"]),
+    "port no number": ({"devpi_port": "eighty"}, ["devpi_port", "eighty"]),
+    "python that apt lacks": ({"devpi_python": "python3.8"}, ["devpi_python", "python3.8", "python3.11"]),
+    "user's name": ({"devpi_username": "an/n"}, ["an/n"]),
+    "index's name": ({"devpi_index": "d/ev"}, ["d/ev"]),
+    "base that is not declared": ({"devpi_index_bases": ["ann/none"]}, ["ann/none"]),
+    "cycle of bases": (
+        {"devpi_users": users({"name": "a", "bases": ["ann/b"]}, {"name": "b", "bases": ["ann/a"]})},
+        ["ann/a", "ann/b"],
+    ),
+    "door to dependency confusion": (
+        {"devpi_users": users({"name": "dev", "bases": ["root/pypi"], "mirror_whitelist": ["*"]})},
+        ["mirror_whitelist", "accept_dependency_confusion"],
+    ),
+    "unknown key": ({"devpi_users": users({"name": "dev", "volatil": True})}, ["volatil"]),
+    "password of two lines": ({"devpi_password": "Canary7f3-one\nCanary7f3-two"}, ["password", "line"]),
+    "too little memory": ({"devpi_min_memory": 10_000_000}, ["devpi_min_memory", "10000000", "MB"]),
+    "too little disk": ({"devpi_min_disk": 1_000_000_000}, ["devpi_min_disk", "1000000000", "MB"]),
+}
+
+
+def assert_refused(target: Target, variables: dict[str, Any], words: list[str]) -> None:
+    before = target.files()
+    run = target.deploy(variables, "-vvv", "--diff")
+    assert run.code != 0, run.said
+    for word in words:
+        assert word in run.said
+    assert run.leaks() == []
+    assert target.files() == before
+
+
+@pytest.mark.parametrize(("variables", "words"), REFUSED.values(), ids=REFUSED.keys())
+def test_variable(bare: Target, variables: dict[str, Any], words: list[str]) -> None:
+    assert_refused(bare, variables, words)
+
+
+@pytest.fixture
+def taken(bare: Target) -> Iterator[None]:
+    """Let another program hold the port."""
+    pid = bare.host.check_output("python3 -m http.server 3141 --bind 127.0.0.1 >/dev/null 2>&1 & echo $!")
+    bare.host.check_output(
+        "for i in $(seq 50); do ss -Hlt 'sport = :3141' | grep -q . && exit 0; sleep 0.1; done; exit 1"
+    )
+    yield
+    bare.host.check_output(f"kill {pid}")
+
+
+@pytest.mark.usefixtures("taken")
+def test_port_that_another_process_holds(bare: Target) -> None:
+    assert_refused(bare, {}, ["devpi_port", "3141", "python3"])
+
+
+@pytest.fixture
+def fedora(bare: Target) -> Iterator[None]:
+    """Let the host call itself a system that the roles don't know."""
+    bare.host.check_output("cp -P /etc/os-release /opt/os-release && rm /etc/os-release")
+    bare.host.check_output("printf 'ID=fedora\\nVERSION_ID=41\\nPRETTY_NAME=\"Fedora Linux 41\"\\n' >/etc/os-release")
+    yield
+    bare.host.check_output("mv -T /opt/os-release /etc/os-release")
+
+
+@pytest.mark.usefixtures("fedora")
+def test_unsupported_system(bare: Target) -> None:
+    assert_refused(bare, {}, ["Fedora Linux 41", "Debian 11", "Ubuntu 20.04"])
+
+
+@pytest.fixture
+def malformed_pypirc(bare: Target) -> Iterator[None]:
+    """Let the person have a ~/.pypirc that no parser reads."""
+    bare.host.check_output("printf '[distutils]\\nindex-servers =\\n  mine\\n[mine\\n' >/root/.pypirc")
+    yield
+    bare.host.check_output("rm /root/.pypirc")
+
+
+@pytest.mark.usefixtures("malformed_pypirc")
+def test_malformed_pypirc(bare: Target) -> None:
+    assert_refused(bare, {}, ["/root/.pypirc", "line 4"])
+
+
+def test_wrong_root_password_on_a_server_that_exists(deployed: Target) -> None:
+    program = deployed.host.file("/etc/supervisor/conf.d/devpi.conf").content_string
+    pid = deployed.host.check_output("supervisorctl pid devpi")
+    run = deployed.deploy({"devpi_root_password": "Canary7f3-wrong"}, "-vvv", "--diff")
+    assert run.code != 0
+    assert "devpi_root_password" in run.said
+    assert run.leaks() == []
+    assert deployed.host.file("/etc/supervisor/conf.d/devpi.conf").content_string == program
+    assert deployed.host.check_output("supervisorctl pid devpi") == pid

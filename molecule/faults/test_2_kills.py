@@ -1,0 +1,120 @@
+"""Nothing is lost: killed runs are mended by the next, and a server that is killed or rebooted serves again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .conftest import Target
+
+WHEEL = """
+import zipfile
+with zipfile.ZipFile("/opt/kept-1-py3-none-any.whl", "w") as wheel:
+    wheel.writestr("kept.py", "")
+    wheel.writestr("kept-1.dist-info/METADATA", "Metadata-Version: 2.1\\nName: kept\\nVersion: 1\\n")
+    wheel.writestr("kept-1.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+    wheel.writestr("kept-1.dist-info/RECORD", "")
+"""
+ANSWERS = """
+import urllib.request
+request = urllib.request.Request("http://127.0.0.1:3141/{}", headers={{"Accept": "application/json"}})
+print(urllib.request.urlopen(request).read().decode())
+"""
+# The beginnings of the names of tasks, in the order in which they come. Each run gets further than the one before.
+POINTS = (
+    "wheelhouse.devpi.venv : Make an empty virtual environment",
+    "wheelhouse.devpi.venv : Install the locked requirements",
+    "wheelhouse.devpi.server : Make the server directory",
+    "wheelhouse.devpi.server : Configure devpi-server",
+    "wheelhouse.devpi.supervisor : Install supervisor",
+    "wheelhouse.devpi.supervisor : Keep the program",
+    "wheelhouse.devpi.users : Converge",
+    "wheelhouse.devpi.pypirc : Merge",
+)
+
+
+def page(target: Target, path: str, seconds: int) -> str:
+    """Return what the server says at `path`, once it answers."""
+    end = time.monotonic() + seconds
+    while True:
+        said = target.host.run("python3 -c %s", ANSWERS.format(path))
+        if said.rc == 0:
+            return str(said.stdout)
+        assert time.monotonic() < end, said.stderr
+        time.sleep(0.3)
+
+
+@pytest.fixture(scope="module")
+def kept(deployed: Target) -> str:
+    """Publish a package, and return the path of its page."""
+    deployed.host.check_output("python3 -c %s", WHEEL)
+    said = deployed.host.run(
+        "TWINE_PASSWORD=Canary7f3-first /opt/devpi/venv/bin/twine upload --non-interactive -r canary-dev "
+        "/opt/kept-1-py3-none-any.whl"
+    )
+    assert said.rc == 0, said.stdout + said.stderr
+    return "canary/dev/+simple/kept/"
+
+
+def test_killed_server_comes_back_with_what_was_uploaded(deployed: Target, kept: str) -> None:
+    pid = deployed.host.check_output("supervisorctl pid devpi")
+    deployed.host.check_output(f"kill -9 {pid}")
+    assert "kept-1-py3-none-any.whl" in page(deployed, kept, 30)
+    assert deployed.host.check_output("supervisorctl pid devpi") not in {pid, "0"}
+
+
+def test_rebooted_host_serves_again(deployed: Target, kept: str) -> None:
+    subprocess.run(["docker", "restart", "--time", "10", deployed.name], check=True, capture_output=True)
+    assert "kept-1-py3-none-any.whl" in page(deployed, kept, 60)
+
+
+def kill_at(target: Target, task: str) -> None:
+    """Start a deployment, and cut both it and its host off half a second into the task."""
+    with subprocess.Popen(
+        target.command(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as run:
+        assert run.stdout
+        said = ""
+        for line in run.stdout:
+            said += line
+            if line.startswith(f"TASK [{task}"):
+                break
+        else:
+            pytest.fail(f"no task {task}:\n{said}")
+        time.sleep(0.5)
+        os.killpg(run.pid, signal.SIGKILL)
+    # what the module had started on the host would otherwise go on to its end
+    subprocess.run(["docker", "restart", "--time", "0", target.name], check=True, capture_output=True)
+    target.host.run("systemctl is-system-running --wait")
+
+
+def state(target: Target) -> list[str]:
+    """Return path, mode and owner of all that a deployment makes, but for what the server writes as it runs."""
+    found: str = target.host.check_output(
+        "find /etc/devpi /etc/supervisor /etc/xdg/devpi-server /opt/devpi /root/.pypirc /var/lib/devpi "
+        "\\( -name __pycache__ -o -name '+files' -o -name '.sqlite*' -o -name '.event_serial' \\) -prune "
+        "-o -printf '%p %M %u:%g\\n' | sort"
+    )
+    return found.splitlines()
+
+
+def test_killed_runs_are_mended_by_the_next(deployed: Target, target: Callable[[str], Target]) -> None:
+    killed = target("devpi-faults-killed")
+    for task in POINTS:
+        kill_at(killed, task)
+    last = killed.deploy()
+    assert last.code == 0, last.said
+    again = killed.deploy()
+    assert "changed=0 " in again.said, again.said
+    assert state(killed) == state(deployed)
+    indexes = [json.loads(page(each, "canary/dev?no_projects=", 5))["result"] for each in (killed, deployed)]
+    assert indexes[0] == indexes[1]

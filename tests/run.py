@@ -1,0 +1,324 @@
+"""Runs the steps of script/test, which has made the environment that this runs in.
+
+A step is a list of checks: a check is one program, and its log is shown only when it fails. What is counted at the end
+is the tests of the JUnit reports that pytest wrote, and one for every check that has no such report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / ".cache"
+LOGS = CACHE / "logs"
+BIN = ROOT / ".venv-test" / "bin"
+# Where the checkout has the name by which Python and Ansible import a collection; script/_setup makes it for .venv too
+TREE = ROOT / ".venv" / "collections"
+# The tarball's content, installed: what the scenarios run
+INSTALLED = CACHE / "collections"
+SCENARIOS = ("default", "newcomer", "howto", "platforms", "remote", "faults")
+
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_"))},
+    "PATH": f"{BIN}:{os.environ['PATH']}",
+    "PYTHONPATH": str(TREE),
+    "ANSIBLE_COLLECTIONS_PATH": str(TREE),
+    "LC_ALL": "C.UTF-8",
+    "NO_COLOR": "1",
+    "ANSIBLE_NOCOLOR": "1",
+}
+
+
+@dataclass
+class Check:
+    """One program that passes when it exits with 0.
+
+    With `report` it leaves JUnit files under CACHE that match this pattern; then at least one test must have run, for a
+    run that found no tests shows nothing.
+    """
+
+    name: str
+    command: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    directory: Path = ROOT
+    report: str = ""
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    @property
+    def log(self) -> Path:
+        """The file that takes everything the program prints."""
+        return LOGS / (self.name.replace(" ", "-").replace("/", "-") + ".log")
+
+    def run(self) -> None:
+        """Run the program, count, and print one line; after a failure also the end of the log."""
+        for report in self._reports():
+            report.unlink()
+        start = time.monotonic()
+        with self.log.open("wb") as log:
+            code = subprocess.run(
+                self.command,
+                cwd=self.directory,
+                env={**ENVIRONMENT, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
+            ).returncode
+        for report in self._reports():
+            self._count(report)
+        if self.report and code == 0 and not self.passed:
+            code = 1
+            with self.log.open("a", encoding="utf-8") as log_text:
+                log_text.write("\nIt ended well, but no test has run.\n")
+        if code and not self.failed:
+            self.failed += 1
+        elif not self.report:
+            self.passed += 1
+        self._tell(time.monotonic() - start)
+
+    def _reports(self) -> list[Path]:
+        return sorted(CACHE.glob(self.report)) if self.report else []
+
+    def _count(self, report: Path) -> None:
+        for suite in ET.parse(report).iter("testsuite"):  # noqa: S314 - our own tools wrote it
+            tests, skipped = int(suite.get("tests", 0)), int(suite.get("skipped", 0))
+            bad = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+            self.failed += bad
+            self.skipped += skipped
+            self.passed += tests - skipped - bad
+
+    def _tell(self, seconds: float) -> None:
+        counts = f"{self.passed} passed" if self.report else ""
+        if self.skipped:
+            counts += f", {self.skipped} skipped"
+        if not self.failed:
+            say(f"  ok      {self.name:<34} {seconds:6.1f} s  {counts}".rstrip())
+            return
+        lines = self.log.read_text("utf-8", "replace").splitlines()
+        shown = "\n".join(f"  | {line}" for line in lines[-150:])
+        more = f"  | ... {len(lines) - 150} lines before\n" if len(lines) > 150 else ""
+        where = self.log.relative_to(ROOT)
+        say(f"  FAILED  {self.name:<34} {seconds:6.1f} s  {counts}\n{more}{shown}\n  | all of it: {where}")
+
+
+def say(text: str) -> None:
+    """Print a line at once, in one piece: two scenarios may speak at the same time."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def pytest(name: str, *arguments: str, **environment: str) -> Check:
+    """Return a check that runs pytest on the controller."""
+    report = f"reports/{name.replace(' ', '-')}.xml"
+    command = ["pytest", *arguments, "--junitxml", str(CACHE / report), "-o", "cache_dir=.cache/pytest"]
+    return Check(name, command, environment=environment, report=report)
+
+
+def copy_of_checkout(target: Path) -> None:
+    """Copy what git tracks, and what it would if asked, to a fresh `target`."""
+    shutil.rmtree(target, ignore_errors=True)
+    # a checkout that belongs to someone else, as in many CI jobs, is still ours to read
+    listing = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0"):
+        if name and (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+
+
+def static() -> Iterator[Check]:
+    """Nothing is run: style, types, and what the linters know."""
+    yield Check("ruff check", ["ruff", "check", "."])
+    yield Check("ruff format", ["ruff", "format", "--check", "."])
+    yield Check("mypy", ["mypy", "-p", "ansible_collections.wheelhouse.devpi.plugins"], {"MYPYPATH": str(TREE)})
+    yield Check("mypy of the tests' runner", ["mypy", "tests/run.py"])
+    yield Check("yamllint", ["yamllint", "--strict", "."])
+    yield Check("ansible-lint", ["ansible-lint", "--offline", "--profile", "production", "--strict"])
+
+
+def unit() -> Iterator[Check]:
+    """Code alone, without a server."""
+    yield pytest("unit", "tests/unit")
+
+
+def build() -> Iterator[Check]:
+    """Build what users install, and check that."""
+    yield Check("antsibull-changelog", ["antsibull-changelog", "lint"])
+    yield from install()
+    for tarball in map(str, (CACHE / "tarball").glob("*.tar.gz")):
+        yield pytest("content of the tarball", "tests/tarball", DEVPI_TEST_TARBALL=tarball)
+        yield Check("galaxy-importer", [sys.executable, "-m", "galaxy_importer.main", tarball])
+
+
+def install() -> Iterator[Check]:
+    """Build the tarball of the working tree and install it where the scenarios look for the collection."""
+    shutil.rmtree(CACHE / "tarball", ignore_errors=True)
+    shutil.rmtree(INSTALLED, ignore_errors=True)
+    copy = CACHE / "checkout"
+    copy_of_checkout(copy)
+    command = ["ansible-galaxy", "collection", "build", "--output-path", str(CACHE / "tarball")]
+    yield Check("ansible-galaxy build", command, directory=copy)
+    for tarball in (CACHE / "tarball").glob("*.tar.gz"):
+        command = ["ansible-galaxy", "collection", "install", "--offline", str(tarball), "-p", str(INSTALLED)]
+        # neither path may lead to the checkout, or the collection counts as installed already
+        yield Check("ansible-galaxy install", command, {"ANSIBLE_COLLECTIONS_PATH": str(INSTALLED), "PYTHONPATH": ""})
+
+
+def sanity() -> Iterator[Check]:
+    """Ansible's own checks, on a clean copy under the path that they insist on."""
+    copy = CACHE / "sanity" / "ansible_collections" / "wheelhouse" / "devpi"
+    copy_of_checkout(copy)
+    # or ansible-test asks the repository around the copy, which ignores all of it, and finds nothing to test
+    subprocess.run(["git", "init", "--quiet", str(copy)], check=True)
+    (copy / ".git" / "info" / "exclude").write_text("/tests/output/\n")
+    home = CACHE / "sanity" / "home"
+    downloads = home / ".ansible" / "test" / "cache"
+    downloads.mkdir(parents=True, exist_ok=True)
+    # ansible-test downloads this script, unpinned; ours takes pip from the requirements' index instead
+    for version in ("24.2", "25.2"):
+        target = downloads / f"get_pip_{version.replace('.', '_')}.py"
+        target.write_text((ROOT / "tests" / "get_pip.py").read_text().replace("PIP_VERSION", version))
+    environment = {"HOME": str(home), "PYTHONPATH": "", "PATH": ":".join(interpreters())}
+    command = ["ansible-test", "sanity", "--venv", "--color", "no", "--junit"]
+    report = str((copy / "tests" / "output" / "junit" / "*.xml").relative_to(CACHE))
+    yield Check("ansible-test sanity", command, environment, directory=copy, report=report)
+
+
+def integration() -> Iterator[Check]:
+    """The modules against real servers, of the newest Python here and of Python 3.8 if there is one."""
+    lock = str(ROOT / "roles" / "venv" / "files" / "devpi.lock")
+    dry = ["uv", "pip", "install", "--dry-run", "--require-hashes", "--python-version", "3.8", "--target"]
+    yield Check("lock resolves for Python 3.8", [*dry, str(CACHE / "nothing"), "-r", lock])
+    for name, python in {
+        "devpi": sys.executable,
+        "devpi of Python 3.8": shutil.which("python3.8", path=":".join(interpreters())),
+    }.items():
+        if not python:
+            say("  --      no Python 3.8 on PATH or of pyenv's: the lock was resolved for it, not installed")
+            continue
+        venv = CACHE / name.replace(" ", "-")
+        yield Check(f"{name} venv", ["uv", "venv", "--clear", "--python", python, str(venv)])
+        sync = ["uv", "pip", "sync", "--require-hashes", "--python", str(venv / "bin" / "python"), lock]
+        yield Check(f"{name} lock installs", sync)
+        yield pytest(f"{name} integration", "tests/integration", DEVPI_TEST_VENV=str(venv))
+
+
+def interpreters() -> list[str]:
+    """Return the directories of PATH with those of pyenv's interpreters in the place of its shims.
+
+    A shim exists for each version that is installed, and fails for those that are not switched on.
+    """
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    path = [directory for directory in os.environ["PATH"].split(":") if not directory.startswith(str(pyenv))]
+    return [str(BIN), *map(str, sorted(pyenv.glob("versions/3.*/bin"))), *path]
+
+
+def molecule(scenarios: list[str]) -> Iterator[Check | list[Check]]:
+    """Whole hosts in containers, made from the installed tarball."""
+    ground = [
+        Check("container engine", [str(ROOT / "script" / "_engine")]),
+        Check("images", [str(ROOT / "script" / "_images")]),
+    ]
+    yield from ground
+    for check in install():
+        ground.append(check)
+        yield check
+    if any(check.failed for check in ground):
+        # nothing to stand on; the step has failed already
+        return
+    yield [
+        Check(
+            f"molecule {scenario}",
+            ["molecule", "test", "--scenario-name", scenario],
+            # strict mode: a scenario's --limit is not for the playbooks that create and destroy its containers
+            {"MOLECULE_ANSIBLE_ARGS_STRICT_MODE": "1", "MOLECULE_COMMAND_BORDERS": "0", "PYTHONPATH": ""},
+            report=f"reports/molecule-{scenario}.xml",
+        )
+        for scenario in scenarios
+    ]
+
+
+def run_step(checks: Iterator[Check | list[Check]]) -> list[Check]:
+    """Run the checks one after the other, and those that come as a list two at a time."""
+    done: list[Check] = []
+    for item in checks:
+        group = item if isinstance(item, list) else [item]
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            list(pool.map(Check.run, group))
+        done += group
+    return done
+
+
+def main() -> int:
+    """Run the steps that the command line names."""
+    steps: dict[str, Callable[[], Iterator[Check]]] = {
+        "static": static,
+        "unit": unit,
+        "build": build,
+        "sanity": sanity,
+        "integration": integration,
+    }
+    parser = argparse.ArgumentParser(prog="script/test", usage="script/test [--keep-going] [NAME...]")
+    parser.add_argument("--keep-going", action="store_true")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    arguments = parser.parse_args()
+    known = (*steps, "molecule", *SCENARIOS)
+    for name in arguments.names:
+        if name not in known:
+            parser.error(f"there is no step or scenario {name!r}; there are {', '.join(known)}")
+
+    scenarios = [name for name in SCENARIOS if name in arguments.names]
+    if not arguments.names or "molecule" in arguments.names:
+        scenarios = list(SCENARIOS)
+    plan: dict[str, Iterator[Check | list[Check]]] = {
+        name: step() for name, step in steps.items() if not arguments.names or name in arguments.names
+    }
+    if scenarios:
+        plan["molecule"] = molecule(scenarios)
+
+    checkout = TREE / "ansible_collections" / "wheelhouse" / "devpi"
+    for directory in (LOGS, CACHE / "reports", checkout.parent):
+        directory.mkdir(parents=True, exist_ok=True)
+    if not checkout.is_symlink():
+        checkout.symlink_to(ROOT)
+
+    summary = []
+    done: list[Check] = []
+    start = time.monotonic()
+    for number, (name, checks) in enumerate(plan.items()):
+        say(f"== {name}")
+        before = time.monotonic()
+        ran = run_step(checks)
+        done += ran
+        bad = [check.name for check in ran if check.failed]
+        result = f"failed: {', '.join(bad)}" if bad else "passed"
+        summary.append(f"  {name:<12} {time.monotonic() - before:6.0f} s  {result}")
+        if bad and not arguments.keep_going:
+            summary += [f"  {later:<12}           not run" for later in list(plan)[number + 1 :]]
+            break
+
+    passed, failed, skipped = (sum(getattr(check, key) for check in done) for key in ("passed", "failed", "skipped"))
+    say("== summary")
+    for line in summary:
+        say(line)
+    say(f"  {'all':<12} {time.monotonic() - start:6.0f} s" + (f"  {skipped} skipped" if skipped else ""))
+    say(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
