@@ -112,7 +112,7 @@ def by_hand(number: int) -> dict[str, float]:
 
 def ours(number: int) -> dict[str, float]:
     with Host(f"devpi-bench-ours-{number}", "devpi") as host:
-        fresh, _ = playbook(host)
+        fresh, _recap = playbook(host)
         again, recap = playbook(host)
         found = re.search(r"ok=(\d+)\s+changed=(\d+)", recap)
         if not found or found[2] != "0":
@@ -176,7 +176,7 @@ def machine() -> str:
 def plot(sides: dict[str, list[dict[str, float]]]) -> None:
     shown = [row for row in ROWS if row[0] in ("fresh", "ready", "peak")]
     figure, axes = plt.subplots(1, len(shown), figsize=(9, 3), layout="constrained")
-    for axis, (key, label, _, _) in zip(axes, shown, strict=True):
+    for axis, (key, label, *_rest) in zip(axes, shown, strict=True):
         for place, rounds in enumerate(sides.values()):
             values = [each[key] for each in rounds]
             axis.bar(place, statistics.median(values), color=("#9aa5b1", "#2f6f4f")[place], width=0.6)

@@ -47,6 +47,7 @@ class Layout:
     account: str = "devpi"
     server_dir: str = "/var/lib/devpi"
     program: str = "devpi"
+    volatile: bool = False
 
     @property
     def home(self) -> str:
@@ -69,6 +70,7 @@ LAYOUTS = {
         account="ubuntu",
         server_dir="/home/ubuntu/.devpi/server",
         program="ubuntu_devpi_server",
+        volatile=True,
     ),
     "devpi-newcomer-13": Layout(person="alex", user="alex", section="alex-dev"),
     "devpi-remote-server": Layout(person="admin", user="admin", section="admin-dev"),

@@ -162,7 +162,8 @@ def build() -> Iterator[Check]:
     yield from install()
     for tarball in map(str, (CACHE / "tarball").glob("*.tar.gz")):
         yield pytest("content of the tarball", "tests/tarball", DEVPI_TEST_TARBALL=tarball)
-        yield Check("galaxy-importer", [sys.executable, "-m", "galaxy_importer.main", tarball])
+        # it writes its result to the directory that it runs in
+        yield Check("galaxy-importer", [sys.executable, "-m", "galaxy_importer.main", tarball], directory=CACHE)
 
 
 def install() -> Iterator[Check]:

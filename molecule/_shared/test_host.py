@@ -65,6 +65,10 @@ def test_index_is_based_on_the_mirror(api: Api, layout: Layout) -> None:
     assert (index["type"], index["bases"]) == ("stage", ["root/pypi"])
 
 
+def test_releases_are_kept_unless_declared_otherwise(api: Api, layout: Layout) -> None:
+    assert api("GET", f"/{layout.user}/dev?no_projects=").result["volatile"] is layout.volatile
+
+
 def test_mirror_does_not_download_all_names(api: Api) -> None:
     assert api("GET", "/root/pypi?no_projects=").result["mirror_no_project_list"] is True
 

@@ -29,16 +29,18 @@ import urllib.request
 request = urllib.request.Request("http://127.0.0.1:3141/{}", headers={{"Accept": "application/json"}})
 print(urllib.request.urlopen(request).read().decode())
 """
-# The beginnings of the names of tasks, in the order in which they come. Each run gets further than the one before.
+# The beginnings of the names of tasks, in the order in which they come, and the seconds to wait in each. Each run gets
+# further than the one before.
 POINTS = (
-    "wheelhouse.devpi.venv : Make an empty virtual environment",
-    "wheelhouse.devpi.venv : Install the locked requirements",
-    "wheelhouse.devpi.server : Make the server directory",
-    "wheelhouse.devpi.server : Configure devpi-server",
-    "wheelhouse.devpi.supervisor : Install supervisor",
-    "wheelhouse.devpi.supervisor : Keep the program",
-    "wheelhouse.devpi.users : Converge",
-    "wheelhouse.devpi.pypirc : Merge",
+    ("wheelhouse.devpi.venv : Install the missing", 1.5),
+    ("wheelhouse.devpi.venv : Keep the virtual environment", 0.5),
+    ("wheelhouse.devpi.venv : Keep the virtual environment", 5),
+    ("wheelhouse.devpi.server : Make the server directory", 0.7),
+    ("wheelhouse.devpi.server : Configure devpi-server", 0.5),
+    ("wheelhouse.devpi.supervisor : Lay down the program", 0.5),
+    ("wheelhouse.devpi.supervisor : Keep the program", 0.5),
+    ("wheelhouse.devpi.users : Converge", 0.5),
+    ("wheelhouse.devpi.pypirc : Merge", 0.5),
 )
 
 
@@ -77,8 +79,8 @@ def test_rebooted_host_serves_again(deployed: Target, kept: str) -> None:
     assert "kept-1-py3-none-any.whl" in page(deployed, kept, 60)
 
 
-def kill_at(target: Target, task: str) -> None:
-    """Start a deployment, and cut both it and its host off half a second into the task."""
+def kill_at(target: Target, task: str, seconds: float) -> None:
+    """Start a deployment, and cut both it and its host off some seconds into the task."""
     with subprocess.Popen(
         target.command(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     ) as run:
@@ -90,7 +92,7 @@ def kill_at(target: Target, task: str) -> None:
                 break
         else:
             pytest.fail(f"no task {task}:\n{said}")
-        time.sleep(0.5)
+        time.sleep(seconds)
         os.killpg(run.pid, signal.SIGKILL)
     # what the module had started on the host would otherwise go on to its end
     subprocess.run(["docker", "restart", "--time", "0", target.name], check=True, capture_output=True)
@@ -109,8 +111,8 @@ def state(target: Target) -> list[str]:
 
 def test_killed_runs_are_mended_by_the_next(deployed: Target, target: Callable[[str], Target]) -> None:
     killed = target("devpi-faults-killed")
-    for task in POINTS:
-        kill_at(killed, task)
+    for task, seconds in POINTS:
+        kill_at(killed, task, seconds)
     last = killed.deploy()
     assert last.code == 0, last.said
     again = killed.deploy()

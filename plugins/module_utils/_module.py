@@ -16,6 +16,11 @@ class UsersModule(AnsibleModule):  # type: ignore[misc]  # ansible-core is not t
     where ``indexes`` is a text, it shows even the password of the connection.
     """
 
+    def _log_invocation(self) -> None:
+        # The log gets lists and dictionaries as Python writes them, where a newline is a backslash and an n.
+        self.no_log_values.update(repr(secret)[1:-1] for secret in secrets_in(self.params))
+        super()._log_invocation()
+
     def fail_json(self, msg: str, **result: object) -> None:
         """End the module as failed."""
         self.no_log_values.update(secrets_in(self.params))

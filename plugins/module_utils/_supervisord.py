@@ -56,6 +56,14 @@ class Supervisord:
                 f"supervisord at {self._path}, asked for {method} {' '.join(map(str, arguments))}: {said}"
             ) from error
 
+    def answers(self) -> bool:
+        """Whether it runs and takes requests."""
+        try:
+            self._ask("getState")
+        except SupervisordError:
+            return False
+        return True
+
     def pending(self, program: str) -> str:
         """Reread the configuration files and return what ``update`` would do.
 

@@ -280,8 +280,8 @@ class _Checks:
                 yield from self.index(index)
         _dummy, cycles = order(self.declared, self.there)
         for cycle in cycles:
-            index = next(self.declared[path] for path in cycle if path in self.declared)
-            yield f"{index.where}: bases form a cycle, {' → '.join(cycle)}; take one of them out of the other's bases"
+            concerned = [self.declared[path].where for path in cycle if path in self.declared]
+            yield f"{concerned[0]}: bases form a cycle, {' → '.join(cycle)}; take one of them out of the other's bases"
 
     def user(self, user: User) -> Iterator[str]:
         yield from _bad_name(user.name, "user", user.where)
@@ -443,6 +443,7 @@ def _unstorable(key: str, value: object, where: str) -> Iterator[str]:
     """Tell what devpi-server's serializer breaks on, with an internal error in place of an answer."""
     if isinstance(value, dict):
         for name, each in value.items():
+            yield from _unstorable(f"a key of {key}", name, where)
             yield from _unstorable(f"{key}.{name}", each, where)
     elif isinstance(value, list):
         for number, each in enumerate(value):

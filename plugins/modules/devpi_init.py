@@ -101,10 +101,10 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials impo
 
 # devpi-init makes root/pypi of this dictionary, and has no option for it.
 DEVPI_INIT = """
-import json, os, sys
+import json, os
 from devpi_server import init, main
 main._pypi_ixconfig_default.update(json.loads(os.environ.pop("ROOT_PYPI")))
-sys.exit(init.init())
+raise SystemExit(init.init())
 """
 
 

@@ -16,6 +16,7 @@ description:
   - Changes nothing. Where a Debian package is missing and apt's package lists are older than an hour it refreshes them,
     as C(apt-get update) does; in check mode it downloads them to a temporary directory instead.
 extends_documentation_fragment:
+  - wheelhouse.devpi.users
   - wheelhouse.devpi.attributes
 attributes:
   check_mode:
@@ -78,11 +79,6 @@ options:
     description: The index that C(~/.pypirc) and the devpi client are pointed at.
     type: str
     default: ""
-  users:
-    description: The declared users and indexes, as M(wheelhouse.devpi.devpi_users) takes them.
-    type: list
-    elements: dict
-    default: []
   extra_packages:
     description: Requirements that are installed beside the lock's; each needs its version and hash.
     type: list
@@ -111,8 +107,13 @@ author:
 EXAMPLES = r"""
 - name: Ask whether devpi could be deployed here
   wheelhouse.devpi.preflight:
-    roles: [venv, server, supervisor]
+    roles: [venv, server, supervisor, users]
     port: 3141
+    users:
+      - name: team
+        indexes:
+          - name: dev
+            bases: [root/pypi]
 """
 
 RETURN = r"""
@@ -122,11 +123,6 @@ missing_packages:
   type: list
   elements: str
   sample: [python3-venv, supervisor]
-venv_stamp:
-  description: What the virtual environment was installed from; empty where it is missing, incomplete or broken.
-  returned: success
-  type: str
-  sample: python3 6f1e…
 server_user_exists:
   description: Whether the account that devpi-server runs as exists.
   returned: success
@@ -144,14 +140,6 @@ server_url:
   returned: success
   type: str
   sample: http://127.0.0.1:3141
-systemd:
-  description: Whether systemd manages this host's services.
-  returned: success
-  type: bool
-supervisor_up:
-  description: Whether supervisord runs and, where systemd manages services, will run after the next boot.
-  returned: success
-  type: bool
 owner_home:
   description: The home directory of the owner; empty where the roles need none.
   returned: success
@@ -212,7 +200,7 @@ class Preflight:
 
     def look(self) -> dict[str, Any]:
         """Return what the roles need to know, with all problems noted in ``problems``."""
-        seen: dict[str, Any] = {"missing_packages": [], "venv_stamp": "", "owner_home": "", "owner_index": ""}
+        seen: dict[str, Any] = {"missing_packages": [], "owner_home": "", "owner_index": ""}
         if os.geteuid() != 0 and self.roles - {"pypirc", "client"}:
             self.problems.append("the roles change the system and so need root; set become: true (ansible_become)")
             return seen
@@ -221,18 +209,14 @@ class Preflight:
             self._given_files_and_pins()
         if not self.problems:
             seen["missing_packages"] = self._missing_packages()
-        if self.roles & {"venv", "server", "supervisor"}:
-            seen["venv_stamp"] = self._venv_stamp()
         self._program_without_venv()
         seen["server_user_exists"] = _account(self.params["server_user"]) is not None
         seen["server_config_dir_exists"] = Path(self.params["server_config"]).parent.is_dir()
         seen["server_initialised"] = _initialised(self.params["server_dir"])
         seen["server_url"] = self._server_url()
-        seen["systemd"] = Path("/run/systemd/system").is_dir()
-        seen["supervisor_up"] = _supervisor_up(seen["systemd"])
         if self.roles & {"server", "supervisor"} and not seen["server_url"]:
             self._memory()
-        if "venv" in self.roles and not seen["venv_stamp"]:
+        if "venv" in self.roles and not Path(self.params["venv_path"], "installed-from").exists():
             self._disk("devpi_venv_path", self.params["venv_path"])
         if "server" in self.roles:
             self._other_configuration()
@@ -360,15 +344,6 @@ class Preflight:
             )
             return None
         return options
-
-    def _venv_stamp(self) -> str:
-        venv = Path(self.params["venv_path"])
-        try:
-            stamp = (venv / "installed-from").read_text(encoding="utf-8").strip()
-        except OSError:
-            return ""
-        works = self._said([str(venv / "bin" / "python"), "-c", "import devpi_server; print(True)"])
-        return stamp if works else ""
 
     def _program_without_venv(self) -> None:
         """Note what a role needs of the virtual environment where role venv does not make it in this play."""
@@ -534,16 +509,6 @@ def _initialised(server_dir: str) -> bool:
     return (there / ".nodeinfo").exists() and (there / ".sqlite").exists()
 
 
-def _supervisor_up(systemd: bool) -> bool:
-    try:
-        pid = int(Path("/run/supervisord.pid").read_text(encoding="ascii"))
-        running = Path(f"/proc/{pid}").exists()
-    except (OSError, ValueError):
-        return False
-    enabled = Path("/etc/systemd/system/multi-user.target.wants/supervisor.service").exists()
-    return running and (enabled or not systemd)
-
-
 def _configured_address(config: str) -> tuple[str, int]:
     """Return the host and port in the configuration that role server wrote; port 0 where there is none."""
     try:
@@ -591,7 +556,7 @@ def main() -> None:
             "credentials_dir": {"type": "path", "default": "/etc/devpi/credentials"},
             "root_password": {"type": "str", "default": "", "no_log": True},
             "first_index": {"type": "str", "default": ""},
-            "users": {"type": "list", "elements": "dict", "options": USER_OPTIONS, "default": []},
+            "users": {"type": "list", "elements": "dict", "required": True, "options": USER_OPTIONS},
             "extra_packages": {"type": "list", "elements": "str", "default": []},
             "ca_bundle": {"type": "path", "default": ""},
             "owner": {"type": "str", "default": "root"},

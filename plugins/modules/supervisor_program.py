@@ -15,6 +15,8 @@ description:
     and C(supervisorctl update) do.
   - Restarts the program where a file that it reads is newer than the process, so a run that was interrupted between
     writing a file and restarting is mended by the next.
+  - Starts supervisor itself where it does not run, now and for each boot where systemd manages services, and by hand
+    elsewhere.
   - Is done only when the program answers; supervisor itself calls a program running long before that.
 extends_documentation_fragment:
   - wheelhouse.devpi.attributes
@@ -112,7 +114,13 @@ class Program:
 
     def converge(self) -> None:
         """Reread, update, restart, start or stop, as far as needed."""
-        pending = self.supervisord.pending(self.name)
+        try:
+            pending = self.supervisord.pending(self.name)
+        except SupervisordError:
+            if self.module.check_mode:
+                raise
+            self._start_supervisor()
+            pending = self.supervisord.pending(self.name)
         restart = self.module.params["restart"]
         started = self.module.params["state"] == "started"
         if pending:
@@ -135,6 +143,20 @@ class Program:
             self.actions.append("started")
         elif not started and running:
             self._act("stopped", self.supervisord.stop)
+
+    def _start_supervisor(self) -> None:
+        self.actions.append("supervisor started")
+        if Path("/run/systemd/system").is_dir():
+            command = ["systemctl", "enable", "--now", "supervisor"]
+        else:
+            command = ["supervisord", "--configuration", "/etc/supervisor/supervisord.conf"]
+        rc, out, err = self.module.run_command(command)
+        if rc != 0:
+            raise SupervisordError(f"{' '.join(command)} exited with {rc}: {(err or out).strip()}")
+        for _wait in range(50):
+            if self.supervisord.answers():
+                break
+            time.sleep(0.1)
 
     def _act(self, action: str, how: Callable[[str], None]) -> None:
         self.actions.append(action)

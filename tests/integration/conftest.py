@@ -156,7 +156,7 @@ def running_devpi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devpi]:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
     devpi = Devpi(f"http://127.0.0.1:{port}", password, log)
     try:
-        for _ in range(600):
+        for _attempt in range(600):
             if process.poll() is not None:
                 pytest.fail(f"devpi-server ended: {log.read_text()[-2000:]}")
             try:

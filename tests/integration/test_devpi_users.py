@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -270,7 +271,7 @@ def test_two_runs_at_once_end_in_the_declared_state(devpi: Devpi, tmp_path: Path
         threading.Thread(
             target=lambda: results.append(converge(devpi, users, credentials_dir=str(tmp_path / "credentials")))
         )
-        for _ in range(2)
+        for _thread in range(2)
     ]
     for thread in threads:
         thread.start()
@@ -312,6 +313,34 @@ def test_everything_wrong_is_told_at_once_and_nothing_is_changed(devpi: Devpi) -
     ):
         assert text in result["msg"]
     assert devpi.tree() == before
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        ({"a": -(2**31)}, True),
+        ({"a": -(2**31) - 1}, False),
+        ([{"b": [-(2**63)]}], False),
+        ([2**31, 2**80, -3e9, True], True),
+        ({str(-(2**40)): 1}, True),
+        ("\ud800", False),
+        ({"\ud800": 1}, False),
+    ],
+    ids=ascii,
+)
+def test_what_the_server_cannot_store_is_refused_and_nothing_else(devpi: Devpi, value: object, stored: bool) -> None:
+    users = [{"name": "ann", "password": "CANARY", "custom_data": value}]
+    index = [{"name": "ann", "password": "CANARY", "indexes": [{"name": "dev", "custom_data": value}]}]
+    refused = {bool(converge(devpi, declared, check=True).values.get("failed")) for declared in (users, index)}
+    assert refused == {not stored}
+    token = devpi.token()
+    devpi.ask("PUT", "/ann", {"password": "CANARY"}, token)
+    if stored:
+        devpi.ask("PATCH", "/ann", {"custom_data": value}, token)
+        assert devpi.tree()["ann"]["custom_data"] == value
+    else:
+        with pytest.raises(urllib.error.HTTPError, match="500"):
+            devpi.ask("PATCH", "/ann", {"custom_data": value}, token)
 
 
 def test_where_the_server_refuses_half_way_what_was_done_is_told(devpi: Devpi) -> None:
@@ -438,6 +467,7 @@ def trees(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 @settings(
     max_examples=15,
+    derandomize=True,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -60,9 +60,10 @@ def declared(*users: dict[str, Any]) -> list[User]:
 
 
 def steps(
-    *users: dict[str, Any], directory: Path | None = None, current: bool = True, existing: dict[str, Any] = EXISTING
+    *users: dict[str, Any], directory: Path | None = None, current: bool = True, existing: dict[str, Any] | None = None
 ) -> list[Change]:
     credentials = Credentials(str(directory)) if directory else None
+    existing = EXISTING if existing is None else existing
     return plan(declared(*users), existing, Passwords(credentials, lambda user, password: current))
 
 
@@ -171,7 +172,8 @@ def test_a_generated_password_is_in_its_file_before_the_server_hears_of_it(tmp_p
 def test_runs_at_the_same_time_agree_on_a_generated_password(tmp_path: Path) -> None:
     found: list[str] = []
     threads = [
-        threading.Thread(target=lambda: found.append(Credentials(str(tmp_path)).obtain("alice"))) for _ in range(8)
+        threading.Thread(target=lambda: found.append(Credentials(str(tmp_path)).obtain("alice")))
+        for _thread in range(8)
     ]
     for thread in threads:
         thread.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import listeners_on
@@ -21,7 +22,7 @@ def test_a_listener_is_found_with_its_process(listening, host):
     (found,) = listeners_on(host, listening)
     assert found.address == "127.0.0.1"
     assert f"({os.getpid()})" in found.holder
-    assert found.commands[0][0].split("/")[-1] == sys.executable.split("/")[-1]
+    assert Path(found.commands[0][0]).name == Path(sys.executable).name
 
 
 def test_another_address_is_free(listening):

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.wheelhouse.devpi.plugins.doc_fragments.users import ModuleDocFragment
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import USER_OPTIONS
-from ansible_collections.wheelhouse.devpi.plugins.modules import devpi_users
 
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
@@ -23,6 +23,10 @@ def read(path: str) -> Any:
 def options(role: str) -> dict[str, dict[str, Any]]:
     specs = read(f"roles/{role}/meta/argument_specs.yml")
     found: dict[str, dict[str, Any]] = specs["argument_specs"]["main"]["options"]
+    if "devpi_users" in found:
+        # Its default may hold a password, and Ansible prints a spec where an argument is wrong.
+        assert "default" not in found["devpi_users"]
+        found["devpi_users"]["default"] = read(f"roles/{role}/defaults/main.yml")["devpi_users"]
     return found
 
 
@@ -58,7 +62,7 @@ def test_defaults_have_the_types_of_their_specs(role: str) -> None:
         default = option["default"]
         if isinstance(default, str) and templated(default):
             continue
-        assert type(default) is TYPES[option["type"]], name
+        assert {type(default)} == {TYPES[option["type"]]}, name
         assert default in option.get("choices", [default]), name
         if option["type"] == "list":
             literal = [element for element in default if not templated(element)]
@@ -136,7 +140,7 @@ def test_role_takes_the_users_that_the_module_takes() -> None:
 
 
 def test_role_says_of_users_what_the_module_says() -> None:
-    documented = yaml.safe_load(devpi_users.DOCUMENTATION)["options"]["users"]["suboptions"]
+    documented = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]["users"]["suboptions"]
     # The module's options users and credentials_dir are the role's devpi_users and devpi_credentials_dir.
     renamed = yaml.safe_load(re.sub(r"O\((users|credentials_dir)\b", r"O(devpi_\1", yaml.safe_dump(documented)))
     assert descriptions(EVERYTHING["devpi_users"]["options"], "options") == descriptions(renamed, "suboptions")

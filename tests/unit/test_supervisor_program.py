@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socketserver
 import subprocess
 import sys
@@ -44,7 +43,7 @@ class Played(socketserver.ThreadingUnixStreamServer, SimpleXMLRPCDispatcher):
         self.register_function(self.start, "supervisor.startProcess")
         self.register_function(self.stop, "supervisor.stopProcess")
 
-    def info(self, _):
+    def info(self, _name):
         running = self.process is not None
         return {
             "statename": "RUNNING" if running else "STOPPED",
@@ -169,8 +168,17 @@ def test_a_program_that_does_not_answer_shows_its_log(supervisord, module, tmp_p
 
 def test_without_supervisord_only_check_mode_goes_on(module, tmp_path, monkeypatch):
     monkeypatch.setattr(_supervisord.Supervisord.__init__, "__defaults__", (str(tmp_path / "nothing"),))
+    tried = []
+
+    def start(_, command):
+        tried.append(command)
+        return 1, "", "no such unit"
+
+    monkeypatch.setattr(supervisor_program.AnsibleModule, "run_command", start)
     assert module(check=True)["changed"]
+    assert tried == []
     said = module()
+    assert len(tried) == 1
     assert said["failed"]
+    assert "no such unit" in said["msg"]
     assert "systemctl status supervisor" in said["msg"]
-    assert os.fspath(tmp_path / "nothing") in said["msg"]
