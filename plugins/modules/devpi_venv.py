@@ -187,8 +187,9 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "python": {"type": "str", "required": True},
-            "requirements": {"type": "str", "required": True},
-            "installer": {"type": "str", "required": True},
+            # Nothing secret, but thousands of hashes, which would fill the journal at every run.
+            "requirements": {"type": "str", "required": True, "no_log": True},
+            "installer": {"type": "str", "required": True, "no_log": True},
             # An address may have a password in it, as those of proxies in the environment.
             "index_url": {"type": "str", "default": "", "no_log": True},
             "find_links": {"type": "str", "default": "", "no_log": True},

@@ -170,7 +170,7 @@ def test_without_supervisord_only_check_mode_goes_on(module, tmp_path, monkeypat
     monkeypatch.setattr(_supervisord.Supervisord.__init__, "__defaults__", (str(tmp_path / "nothing"),))
     tried = []
 
-    def start(_, command):
+    def start(_module, command):
         tried.append(command)
         return 1, "", "no such unit"
 
