@@ -124,7 +124,14 @@ def playbook(host: Host) -> tuple[float, str]:
     """Run site.yml on the host and return its seconds and its output."""
     inventory = {
         "devpi": {
-            "hosts": {host.name: {"ansible_connection": "community.docker.docker", "ansible_user": "root"}},
+            "hosts": {
+                host.name: {
+                    "ansible_connection": "community.docker.docker",
+                    "ansible_user": "root",
+                    # as inventory/localhost names one
+                    "ansible_python_interpreter": "/usr/bin/python3",
+                }
+            },
             "vars": {"devpi_ca_bundle": BUNDLE if host.bundle else ""},
         }
     }

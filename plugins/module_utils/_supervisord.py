@@ -83,6 +83,10 @@ class Supervisord:
         if pending in ("added", "changed"):
             self._ask("addProcessGroup", program)
 
+    def knows(self, program: str) -> bool:
+        """Whether it has a program of this name."""
+        return any(each["group"] == program for each in self._ask("getAllProcessInfo"))
+
     def info(self, program: str) -> dict[str, Any]:
         """Return the state of the program: ``statename``, ``pid``, ``spawnerr``, ``description`` and others."""
         info: dict[str, Any] = self._ask("getProcessInfo", program)

@@ -24,6 +24,13 @@ attributes:
     support: none
     details: A lock has thousands of lines of hashes.
 options:
+  packages:
+    description:
+      - Debian packages that are missing. That of the interpreter's C(venv) is installed first, the others while the
+        environment is made.
+    type: list
+    elements: str
+    default: []
   path:
     description: The environment. What lies there and was not made by this module is removed.
     type: path
@@ -63,6 +70,7 @@ author:
 EXAMPLES = r"""
 - name: Install what a lock names
   wheelhouse.devpi.devpi_venv:
+    packages: [python3-venv]
     path: /opt/devpi/venv
     python: python3
     requirements: "{{ lookup('ansible.builtin.file', 'devpi.lock') }}"
@@ -70,18 +78,24 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-action:
+actions:
   description: What was done; V(made) is a new environment, V(upgraded) one with another lock.
   returned: success
-  type: str
-  sample: made
+  type: list
+  elements: str
+  sample: [installed python3-venv supervisor, made]
 """
 
 import hashlib
 import os
+import shutil
+import subprocess
+import tempfile
+import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._apt import Installation
 
 # Where Debian and CPython keep the pip that venv would install; to run it from there takes half the time.
 BUNDLED_PIP = """
@@ -118,6 +132,7 @@ class Environment:
                 self._make()
             self._install()
             self.stamp_file.write_text(self.stamp, encoding="utf-8")
+            self._compile()
         return "made" if made else "upgraded"
 
     def _stamp_of_a_working_environment(self) -> str:
@@ -132,9 +147,11 @@ class Environment:
 
     def _make(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            self._remove()
         python = self.module.params["python"]
         wheel = self._run([python, "-c", BUNDLED_PIP]).strip()
-        self._run([python, "-m", "venv", "--clear", *(["--without-pip"] if wheel else []), str(self.path)])
+        self._run([python, "-m", "venv", *(["--without-pip"] if wheel else []), str(self.path)])
         locked = self.path / "uv.lock"
         locked.write_text(self.module.params["installer"], encoding="utf-8")
         pip = ["-m", "pip", "--disable-pip-version-check", "--no-cache-dir", "install", "--quiet", "--no-compile"]
@@ -143,18 +160,41 @@ class Environment:
             {"PYTHONPATH": wheel} if wheel else {},
         )
 
+    def _remove(self) -> None:
+        # Out of the way first: an earlier run's compileall may be at work in it, and then finds nothing more to do.
+        aside = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=self.path.parent))
+        self.path.rename(aside / self.path.name)
+        for _attempt in range(50):
+            shutil.rmtree(aside, ignore_errors=True)
+            if not aside.exists():
+                break
+            time.sleep(0.1)
+
     def _install(self) -> None:
         locked = self.path / "devpi.lock"
         locked.write_text(self.module.params["requirements"], encoding="utf-8")
+        no_index = ["--no-index"] if self.module.params["find_links"] and not self.module.params["index_url"] else []
         self._run(
             [
                 *(str(self.path / "bin/uv"), "pip", "install", "--quiet", "--no-config", "--no-cache"),
-                *("--python", str(self.path / "bin/python"), "--exact", "--compile-bytecode"),
-                *("--require-hashes", "--requirement", str(locked)),
+                *("--python", str(self.path / "bin/python"), "--exact", *no_index),
+                *("--no-deps", "--require-hashes", "--requirement", str(locked)),
             ]
         )
+        # The lock names every dependency, so they are not looked for; what it lacks all the same comes out here.
+        self._run([str(self.path / "bin/uv"), "pip", "check", "--quiet", "--python", str(self.path / "bin/python")])
         # uv leaves its lock behind for everybody to write.
         (self.path / ".lock").unlink(missing_ok=True)
+
+    def _compile(self) -> None:
+        # The service cannot write bytecode here. Nothing waits for this: without it programs only start slower.
+        subprocess.Popen(
+            ["nice", "-n", "19", str(self.path / "bin/python"), "-m", "compileall", "-q", str(self.path / "lib")],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def _run(self, command: list[str], more: dict[str, str] | None = None) -> str:
         rc, out, err = self.module.run_command(
@@ -177,7 +217,7 @@ class Environment:
         if params["find_links"]:
             variables.update(PIP_FIND_LINKS=params["find_links"], UV_FIND_LINKS=params["find_links"])
             if not params["index_url"]:
-                variables.update(PIP_NO_INDEX="1", UV_NO_INDEX="1")
+                variables.update(PIP_NO_INDEX="1")
         return {**variables, **{name: str(value) for name, value in params["environment"].items()}}
 
 
@@ -185,6 +225,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
+            "packages": {"type": "list", "elements": "str", "default": []},
             "path": {"type": "path", "required": True},
             "python": {"type": "str", "required": True},
             # Nothing secret, but thousands of hashes, which would fill the journal at every run.
@@ -198,8 +239,24 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    action = Environment(module).converge()
-    module.exit_json(changed=bool(action), action=action)
+    packages = module.params["packages"]
+    actions = ["installed " + " ".join(packages)] if packages else []
+    first = [package for package in packages if package.endswith("-venv")]
+    beside = [package for package in packages if package not in first]
+    if first and not module.check_mode:
+        failed = Installation(first).wait()
+        if failed:
+            module.fail_json(msg=failed)
+    installation = Installation(beside) if beside and not module.check_mode else None
+    try:
+        action = Environment(module).converge()
+    finally:
+        # Even where the environment fails, apt-get is not left behind alone.
+        failed = installation.wait() if installation else ""
+    if failed:
+        module.fail_json(msg=failed)
+    actions += [action] if action else []
+    module.exit_json(changed=bool(actions), actions=actions)
 
 
 if __name__ == "__main__":

@@ -123,14 +123,6 @@ missing_packages:
   type: list
   elements: str
   sample: [python3-venv, supervisor]
-server_user_exists:
-  description: Whether the account that devpi-server runs as exists.
-  returned: success
-  type: bool
-server_config_dir_exists:
-  description: Whether the directory of the configuration file exists.
-  returned: success
-  type: bool
 server_initialised:
   description: Whether the server directory holds a database.
   returned: success
@@ -210,8 +202,6 @@ class Preflight:
         if not self.problems:
             seen["missing_packages"] = self._missing_packages()
         self._program_without_venv()
-        seen["server_user_exists"] = _account(self.params["server_user"]) is not None
-        seen["server_config_dir_exists"] = Path(self.params["server_config"]).parent.is_dir()
         seen["server_initialised"] = _initialised(self.params["server_dir"])
         seen["server_url"] = self._server_url()
         if self.roles & {"server", "supervisor"} and not seen["server_url"]:

@@ -11,6 +11,8 @@ module: supervisor_program
 short_description: Keep a program of supervisor started or stopped, current, and answering
 version_added: 0.1.0
 description:
+  - Installs Debian's supervisor where there is none.
+  - Keeps the program's file, 0600 and root's, for its environment may have passwords.
   - Rereads supervisor's configuration files and applies what changed for this one program, as C(supervisorctl reread)
     and C(supervisorctl update) do.
   - Restarts the program where a file that it reads is newer than the process, so a run that was interrupted between
@@ -25,11 +27,16 @@ attributes:
     support: full
   diff_mode:
     support: full
+    details: Values of the program's environment are not shown.
   platform:
     platforms: posix
 options:
   name:
     description: The program's name, as in C([program:name]).
+    type: str
+    required: true
+  program:
+    description: The content of its file, C(/etc/supervisor/conf.d/NAME.conf).
     type: str
     required: true
   state:
@@ -66,6 +73,12 @@ EXAMPLES = r"""
 - name: Keep devpi-server running
   wheelhouse.devpi.supervisor_program:
     name: devpi
+    program: |
+      [program:devpi]
+      user=devpi
+      command=/opt/devpi/venv/bin/devpi-server
+      stdout_logfile=/var/log/supervisor/devpi.log
+      redirect_stderr=true
     reads:
       - /etc/xdg/devpi-server/devpi-server.yml
     url: http://127.0.0.1:3141/+api
@@ -87,6 +100,7 @@ seconds_to_ready:
 """
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import Callable
@@ -94,9 +108,15 @@ from urllib.error import HTTPError
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._apt import Installation
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._kept_file import KeptFile
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._supervisord import Supervisord, SupervisordError
 
+# Where Debian has them
+SUPERVISORD = Path("/usr/bin/supervisord")
+PROGRAMS = Path("/etc/supervisor/conf.d")
 RUNS = ("RUNNING", "STARTING", "BACKOFF")
+ENVIRONMENT = re.compile(r"\s*environment\s*=")
 GAVE_UP = ("FATAL", "EXITED", "STOPPED", "UNKNOWN")
 
 
@@ -111,11 +131,20 @@ class Program:
         self.name: str = module.params["name"]
         self.supervisord = Supervisord()
         self.actions: list[str] = []
+        path = PROGRAMS / f"{self.name}.conf"
+        owner = (os.geteuid(), os.getegid())
+        self.file = KeptFile(str(path), module.params["program"], 0o600, owner, conceals=ENVIRONMENT.match)
 
     def converge(self) -> None:
-        """Reread, update, restart, start or stop, as far as needed."""
+        """Write the file, reread, update, restart, start or stop, as far as needed."""
+        if not SUPERVISORD.exists():
+            self._install()
+        if self.file.differs and not self.module.check_mode:
+            self.file.write()
         try:
             pending = self.supervisord.pending(self.name)
+            if self.module.check_mode and self.file.text_differs:
+                pending = "changed" if self.supervisord.knows(self.name) else "added"
         except SupervisordError:
             if self.module.check_mode:
                 raise
@@ -143,6 +172,13 @@ class Program:
             self.actions.append("started")
         elif not started and running:
             self._act("stopped", self.supervisord.stop)
+
+    def _install(self) -> None:
+        self.actions.append("installed supervisor")
+        if not self.module.check_mode:
+            failed = Installation(["supervisor"]).wait()
+            if failed:
+                self.module.fail_json(msg=failed)
 
     def _start_supervisor(self) -> None:
         self.actions.append("supervisor started")
@@ -217,6 +253,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
+            "program": {"type": "str", "required": True, "no_log": True},
             "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
             "reads": {"type": "list", "elements": "path", "default": []},
             "restart": {"type": "bool", "default": False},
@@ -227,6 +264,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     program = Program(module)
+    differed = program.file.differs
     try:
         program.converge()
         wait = module.params["state"] == "started" and not module.check_mode
@@ -235,14 +273,13 @@ def main() -> None:
         if not module.check_mode:
             module.fail_json(msg=f"{error}; see systemctl status supervisor and /var/log/supervisor/supervisord.log")
         # On a host that has no supervisor yet, the run that this one predicts installs it first.
-        program.actions = ["added", "started"] if module.params["state"] == "started" else ["added"]
+        program.actions += ["added", "started"] if module.params["state"] == "started" else ["added"]
         seconds = 0.0
-    text = [f"{program.name}: {action}\n" for action in program.actions]
+    diff = [program.file.diff()] if differed else []
+    if program.actions:
+        diff.append({"before": "", "after": "".join(f"{program.name}: {action}\n" for action in program.actions)})
     module.exit_json(
-        changed=bool(program.actions),
-        actions=program.actions,
-        seconds_to_ready=seconds,
-        diff={"before": "", "after": "".join(text)},
+        changed=differed or bool(program.actions), actions=program.actions, seconds_to_ready=seconds, diff=diff
     )
 
 

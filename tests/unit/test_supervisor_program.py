@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from xmlrpc.server import SimpleXMLRPCDispatcher, SimpleXMLRPCRequestHandler
 
 import pytest
@@ -39,6 +40,8 @@ class Played(socketserver.ThreadingUnixStreamServer, SimpleXMLRPCDispatcher):
         for name in ("addProcessGroup", "removeProcessGroup", "stopProcessGroup"):
             self.register_function(lambda *_, name=name: self.calls.append(name) or True, f"supervisor.{name}")
         self.register_function(lambda: self.changes, "supervisor.reloadConfig")
+        self.known = ["devpi"]
+        self.register_function(lambda: [{"group": name} for name in self.known], "supervisor.getAllProcessInfo")
         self.register_function(self.info, "supervisor.getProcessInfo")
         self.register_function(self.start, "supervisor.startProcess")
         self.register_function(self.stop, "supervisor.stopProcess")
@@ -95,11 +98,26 @@ def url():
         server.shutdown()
 
 
+PROGRAM = "[program:devpi]\ncommand=/opt/devpi/venv/bin/devpi-server\n"
+
+
 @pytest.fixture
-def module(monkeypatch, capsys, tmp_path, url):
+def program_file(tmp_path, monkeypatch):
+    """The program's file, as an earlier run left it."""
+    path = tmp_path / "conf.d" / "devpi.conf"
+    path.parent.mkdir()
+    path.write_text(PROGRAM)
+    path.chmod(0o600)
+    monkeypatch.setattr(supervisor_program, "PROGRAMS", path.parent)
+    monkeypatch.setattr(supervisor_program, "SUPERVISORD", Path(sys.executable))
+    return path
+
+
+@pytest.fixture
+def module(monkeypatch, capsys, tmp_path, url, program_file):
     def call(**options):
         check = options.pop("check", False)
-        parameters = {"name": "devpi", "url": url, "log_file": str(tmp_path / "log"), **options}
+        parameters = {"name": "devpi", "program": PROGRAM, "url": url, "log_file": str(tmp_path / "log"), **options}
         parameters["_ansible_check_mode"] = check
         from ansible.module_utils.testing import patch_module_args  # noqa: PLC0415
 
@@ -140,6 +158,33 @@ def test_a_file_that_is_newer_than_the_process_restarts_it(supervisord, module, 
 def test_check_mode_predicts_the_restart_for_a_file_that_would_change(supervisord, module):
     module()
     assert module(restart=True, check=True)["actions"] == ["restarted"]
+
+
+def test_a_new_text_is_predicted_and_then_written_readable_by_its_owner_alone(supervisord, module, program_file):
+    text = PROGRAM + 'environment=HTTPS_PROXY="http://canary@proxy"\n'
+    predicted = module(program=text, check=True)
+    assert predicted["actions"] == ["changed", "started"]
+    assert program_file.read_text() == PROGRAM
+    supervisord.changes = [[[], ["devpi"], []]]
+    done = module(program=text)
+    assert (done["actions"], done["diff"]) == (predicted["actions"], predicted["diff"])
+    assert program_file.read_text() == text
+    assert program_file.stat().st_mode & 0o777 == 0o600
+    assert "+environment=********" in done["diff"][0]["prepared"]
+    assert "canary" not in json.dumps(done)
+
+
+def test_a_program_that_supervisor_does_not_have_is_predicted_as_added(supervisord, module, program_file):
+    supervisord.known = []
+    program_file.unlink()
+    assert module(check=True)["actions"] == ["added", "started"]
+    assert not program_file.exists()
+
+
+def test_check_mode_predicts_the_installation_of_supervisor(module, tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor_program, "SUPERVISORD", tmp_path / "none")
+    monkeypatch.setattr(_supervisord.Supervisord.__init__, "__defaults__", (str(tmp_path / "nothing"),))
+    assert module(check=True)["actions"] == ["installed supervisor", "added", "started"]
 
 
 def test_a_changed_program_file_is_applied(supervisord, module):

@@ -2,17 +2,17 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make the directory, the secret, root's password and the database of a devpi-server, once."""
+"""Keep the account, directory and configuration of a devpi-server; make its secret and database once."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: devpi_init
-short_description: Initialise a devpi-server once
+module: devpi_server
+short_description: Keep a devpi-server initialised and configured
 version_added: 0.1.0
 description:
-  - Makes the server directory, a secret of 32 random bytes and, with C(devpi-init), an empty database whose root user
-    has a password from the first moment on.
+  - Makes the account, the server directory, a secret of 32 random bytes and, with C(devpi-init), an empty database
+    whose root user has a password from the first moment on. Keeps the configuration file.
   - A directory that C(devpi-init) filled before is adopted as it is. An initialisation that was interrupted is begun
     anew.
   - Never touches a database, a secret or a password that is there.
@@ -22,8 +22,8 @@ attributes:
   check_mode:
     support: full
   diff_mode:
-    support: none
-    details: What it makes is secret or binary.
+    support: partial
+    details: Of the configuration, without secrets; what else it makes is secret or binary.
   platform:
     platforms: posix
 options:
@@ -32,7 +32,7 @@ options:
     type: path
     required: true
   user:
-    description: The account that devpi-server runs as. In check mode it need not exist yet.
+    description: The system account that devpi-server runs as, made where it is missing.
     type: str
     required: true
   venv_path:
@@ -59,6 +59,14 @@ options:
       - It has to be said here, for devpi-web makes the server download that list when it first starts.
     type: bool
     default: true
+  config_file:
+    description: The configuration file, 0640, root's and the O(user)'s group's.
+    type: path
+    required: true
+  config:
+    description: Its content. C(devpi-server) must be able to read it before it replaces what is there.
+    type: str
+    required: true
   credentials_dir:
     description:
       - Where a generated password is kept, in the file C(root), 0600 in a directory 0700, both the system's root's.
@@ -69,22 +77,32 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Initialise devpi-server
-  wheelhouse.devpi.devpi_init:
+- name: Set up devpi-server
+  wheelhouse.devpi.devpi_server:
     server_dir: /var/lib/devpi
     user: devpi
     venv_path: /opt/devpi/venv
     secret_file: /var/lib/devpi/.secret
+    config_file: /etc/xdg/devpi-server/devpi-server.yml
+    config: |
+      devpi-server:
+        serverdir: /var/lib/devpi
+        secretfile: /var/lib/devpi/.secret
     credentials_dir: /etc/devpi/credentials
 """
 
 RETURN = r"""
 made:
-  description: What was missing and is there now.
-  returned: always
+  description: What was missing or different and is as given now.
+  returned: success
   type: list
   elements: str
-  sample: [/var/lib/devpi, /var/lib/devpi/.secret, the database]
+  sample: [user devpi, /etc/xdg/devpi-server/devpi-server.yml, /var/lib/devpi, /var/lib/devpi/.secret, the database]
+configured:
+  description: Whether the configuration is another than before.
+  returned: success
+  type: bool
+  sample: true
 """
 
 import base64
@@ -94,10 +112,13 @@ import pwd
 import secrets
 import shutil
 import stat
+import subprocess
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._kept_file import KeptFile
 
 # devpi-init makes root/pypi of this dictionary, and has no option for it.
 DEVPI_INIT = """
@@ -108,7 +129,7 @@ raise SystemExit(init.init())
 """
 
 
-class Initialisation:
+class Server:
     """The steps, each of which does nothing where its result is there.
 
     :param module: the running module; its check mode is obeyed.
@@ -119,18 +140,58 @@ class Initialisation:
         self.server_dir = Path(module.params["server_dir"])
         self.secret_file = Path(module.params["secret_file"])
         self.made: list[str] = []
-        try:
-            self.account: pwd.struct_passwd | None = pwd.getpwnam(module.params["user"])
-        except KeyError:
-            self.account = None
-            if not module.check_mode:
-                module.fail_json(msg=f"user {module.params['user']!r} is no account on this host; make it first")
+        self.configured = False
+        self.diff: dict[str, str] = {}
+        self.account: pwd.struct_passwd | None = None
 
-    def run(self) -> None:
+    def converge(self) -> None:
         """Do what is missing, in the order in which each step needs the one before."""
+        self._account()
+        self._configuration()
+        self._initialise()
+
+    def _initialise(self) -> None:
         self._directory()
         self._secret()
         self._database()
+
+    def _account(self) -> None:
+        user = self.module.params["user"]
+        try:
+            self.account = pwd.getpwnam(user)
+        except KeyError:
+            self.made.append(f"user {user}")
+            if self.module.check_mode:
+                return
+            home = ["--home-dir", str(self.server_dir), "--no-create-home"]
+            options = ["--system", "--comment", "devpi-server", *home, "--shell", "/usr/sbin/nologin"]
+            self._run(["useradd", *options, user], "and the next run tries again")
+            self.account = pwd.getpwnam(user)
+
+    def _configuration(self) -> None:
+        path = self.module.params["config_file"]
+        owner = (os.geteuid(), self.account.pw_gid) if self.account else None
+        file = KeptFile(path, self.module.params["config"], 0o640, owner, conceals=lambda _line: False)
+        if not file.differs:
+            return
+        self.made.append(path)
+        self.configured = True
+        self.diff = file.diff()
+        if not self.module.check_mode:
+            file.write(self._validate)
+
+    def _validate(self, draft: str) -> None:
+        command = [f"{self.module.params['venv_path']}/bin/devpi-server", "--configfile", draft, "--version"]
+        # Both take their time to import devpi-server, and neither needs the other.
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as validation:
+            self._initialise()
+            said = validation.communicate()[0].decode("utf-8", "replace")
+        # It ignores what it does not know, and exits with 0.
+        if validation.returncode != 0 or "Unknown devpi-server option" in said:
+            path = self.module.params["config_file"]
+            self._fail(f"devpi-server cannot read the configuration, so {path} is left as it was", said)
 
     def _directory(self) -> None:
         path = self.server_dir
@@ -205,8 +266,9 @@ class Initialisation:
         python = f"{self.module.params['venv_path']}/bin/python"
         another = self.account.pw_uid != os.geteuid()
         as_account = ["runuser", "-u", self.account.pw_name, "--"] if another else []
-        rc, out, err = self.module.run_command(
+        self._run(
             [*as_account, python, "-c", DEVPI_INIT, "--serverdir", str(directory)],
+            "and the next run begins anew",
             environ_update={
                 "DEVPISERVER_ROOT_PASSWD": password,
                 "ROOT_PYPI": json.dumps(root_pypi),
@@ -215,9 +277,16 @@ class Initialisation:
             umask=0o077,
             cwd="/",
         )
+
+    def _run(self, command: list[str], consequence: str, **options: Any) -> None:
+        rc, out, err = self.module.run_command(command, **options)
         if rc != 0:
-            last = "\n".join((out + err).strip().splitlines()[-5:])
-            self.module.fail_json(msg=f"devpi-init exited with {rc}, and the next run begins anew:\n{last}")
+            program = "devpi-init" if DEVPI_INIT in command else command[0]
+            self._fail(f"{program} exited with {rc}, {consequence}", out + err)
+
+    def _fail(self, what: str, said: str) -> None:
+        last = "\n".join(said.strip().splitlines()[-5:])
+        self.module.fail_json(msg=f"{what}:\n{last}")
 
 
 def main() -> None:
@@ -232,16 +301,19 @@ def main() -> None:
             # An address may have a password in it.
             "mirror_url": {"type": "str", "default": "", "no_log": True},
             "mirror_no_project_list": {"type": "bool", "default": True},
+            "config_file": {"type": "path", "required": True},
+            # An option of it may have a password in it, as that of another storage has.
+            "config": {"type": "str", "required": True, "no_log": True},
             "credentials_dir": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
-    initialisation = Initialisation(module)
+    server = Server(module)
     try:
-        initialisation.run()
+        server.converge()
     except CredentialsError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=bool(initialisation.made), made=initialisation.made)
+    module.exit_json(changed=bool(server.made), made=server.made, configured=server.configured, diff=server.diff)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The module devpi_init with a real devpi-init: what is in the directory afterwards, and after interruptions."""
+"""The module devpi_server with a real devpi-server: what is in the directory afterwards, and after interruptions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-MODULE = Path(__file__).parents[2] / "plugins" / "modules" / "devpi_init.py"
+MODULE = Path(__file__).parents[2] / "plugins" / "modules" / "devpi_server.py"
 CANARY = "canary-root-password"
 
 
@@ -25,6 +25,7 @@ class Server:
     def __init__(self, directory: Path) -> None:
         self.directory = directory / "lib" / "server"
         self.credentials = directory / "credentials"
+        self.config = directory / "etc" / "devpi-server.yml"
 
     def init(self, check: bool = False, **options: Any) -> dict[str, Any]:
         arguments = {
@@ -32,6 +33,8 @@ class Server:
             "user": pwd.getpwuid(os.geteuid()).pw_name,
             "venv_path": os.environ["DEVPI_TEST_VENV"],
             "secret_file": str(self.directory / ".secret"),
+            "config_file": str(self.config),
+            "config": f"devpi-server:\n  serverdir: {self.directory}\n",
             "credentials_dir": str(self.credentials),
             "_ansible_check_mode": check,
             **options,
@@ -81,6 +84,8 @@ def test_first_predicted_then_made_then_left_alone(server):
     assert len((server.directory / ".secret").read_text()) == 44
     assert mode(server.credentials / "root") == 0o600
     assert not (server.directory / ".initializing").exists()
+    assert made["made"][0] == str(server.config)
+    assert mode(server.config) == 0o640
     kept = {path: path.read_bytes() for path in server.directory.iterdir()}
     assert not server.init()["changed"]
     assert {path: path.read_bytes() for path in server.directory.iterdir()} == kept
@@ -133,3 +138,25 @@ def test_a_database_without_its_nodeinfo_is_not_overwritten(server):
     assert said["failed"]
     assert str(server.directory) in said["msg"]
     assert (server.directory / ".sqlite").read_bytes() == database
+
+
+def test_a_configuration_that_devpi_server_cannot_read_replaces_nothing(server):
+    server.init()
+    before = server.config.read_text()
+    said = server.init(config="devpi-server:\n  no-such-option: 1\n")
+    assert said["failed"]
+    assert "no-such-option" in said["msg"]
+    assert server.config.read_text() == before
+    assert [path.name for path in server.config.parent.iterdir()] == [server.config.name]
+
+
+def test_a_changed_configuration_is_predicted_and_shown_without_its_secrets(server):
+    server.init()
+    config = server.config.read_text() + f"  outside-url: http://user:{CANARY}@packages.example\n"
+    predicted = server.init(config=config, check=True, _ansible_diff=True)
+    assert (predicted["made"], predicted["configured"]) == ([str(server.config)], True)
+    assert "+  outside-url: http://user:********" in predicted["diff"]["prepared"]
+    assert "outside-url" not in server.config.read_text()
+    assert server.init(config=config)["configured"]
+    assert server.config.read_text() == config
+    assert not server.init(config=config)["changed"]

@@ -1,0 +1,122 @@
+"""The module devpi_venv: real environments, from a directory, from an index of one's own, and after interruptions."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+LOCKS = Path(__file__).parents[2] / "roles" / "venv" / "files"
+# Nothing listens there, so whoever asks the network fails at once.
+NO_NETWORK = dict.fromkeys(
+    ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy"), "http://127.0.0.1:9"
+)
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory):
+    """A directory with all that the lock names, as a person takes it along to a network without an index."""
+    directory = tmp_path_factory.mktemp("wheels")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*command, "--require-hashes", "-r", LOCKS / "devpi.lock", "-d", directory], check=True)
+    return directory
+
+
+class Environment:
+    """One environment that the module is to make."""
+
+    def __init__(self, path: Path, devpi) -> None:
+        self.path = path
+        self.devpi = devpi
+
+    def run(self, check: bool = False, **options):
+        arguments = {
+            "path": str(self.path),
+            "python": sys.executable,
+            "requirements": (LOCKS / "devpi.lock").read_text(),
+            "installer": (LOCKS / "uv.lock").read_text(),
+            "environment": NO_NETWORK,
+            **options,
+        }
+        return self.devpi.run("devpi_venv", arguments, check)
+
+    def python(self, code: str) -> str:
+        return subprocess.check_output([self.path / "bin" / "python", "-c", code], text=True).strip()
+
+
+@pytest.fixture
+def environment(tmp_path, devpi):
+    return Environment(tmp_path / "venv", devpi)
+
+
+def test_from_a_directory_without_a_network(environment, wheels):
+    predicted = environment.run(check=True, find_links=str(wheels))
+    assert predicted["actions"] == ["made"]
+    assert not environment.path.exists()
+    assert environment.run(find_links=str(wheels))["actions"] == ["made"]
+    assert environment.python("import devpi_server, devpi_web, devpi, twine; print('all')") == "all"
+    assert not environment.run(find_links=str(wheels))["changed"]
+
+    # Another lock means another content: one package less here.
+    lock = (LOCKS / "devpi.lock").read_text()
+    without = re.sub(r"^twine==.*?(?=^\S)", "", lock, flags=re.MULTILINE | re.DOTALL)
+    assert environment.run(find_links=str(wheels), requirements=without)["actions"] == ["upgraded"]
+    assert environment.python("import importlib.util as u; print(u.find_spec('twine'))") == "None"
+
+    # A run that ended before it was done.
+    (environment.path / "installed-from").unlink()
+    assert environment.run(find_links=str(wheels), requirements=without)["actions"] == ["made"]
+    assert environment.python("import devpi_server; print('there')") == "there"
+
+
+def test_from_an_index_of_ones_own(environment, wheels, tmp_path):
+    simple = tmp_path / "index" / "simple"
+    for file in wheels.iterdir():
+        project = re.sub(r"[-_.]+", "-", file.name.split("-")[0]).lower()
+        (simple / project).mkdir(parents=True, exist_ok=True)
+        (simple / project / file.name).symlink_to(file)
+        with (simple / project / "index.html").open("a") as page:
+            page.write(f'<a href="{file.name}">{file.name}</a>\n')
+    handler = functools.partial(Quiet, directory=str(simple.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/simple"
+        environment_of_installer = {**NO_NETWORK, "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
+        assert environment.run(index_url=url, environment=environment_of_installer)["actions"] == ["made"]
+        server.shutdown()
+    assert environment.python("import devpi_server; print('there')") == "there"
+
+
+def test_a_wheel_with_another_content_is_refused(environment, wheels, tmp_path):
+    forged = tmp_path / "wheels"
+    forged.mkdir()
+    for file in wheels.iterdir():
+        (forged / file.name).symlink_to(file)
+    twine = next(forged.glob("twine-*.whl"))
+    content = twine.read_bytes()
+    twine.unlink()
+    twine.write_bytes(content + b"\0")
+    said = environment.run(find_links=str(forged))
+    assert said["failed"]
+    assert "twine" in said["msg"]
+    assert not (environment.path / "installed-from").exists()
+
+
+def test_a_lock_that_lacks_a_dependency_is_refused(environment, wheels):
+    lock = (LOCKS / "devpi.lock").read_text()
+    without = re.sub(r"^waitress==.*?(?=^\S)", "", lock, flags=re.MULTILINE | re.DOTALL)
+    assert without != lock
+    said = environment.run(find_links=str(wheels), requirements=without)
+    assert said["failed"]
+    assert "waitress" in said["msg"]
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
