@@ -12,6 +12,7 @@ import http.client
 import ipaddress
 import json
 import re
+import secrets
 import socket
 import ssl
 import time
@@ -235,17 +236,39 @@ class Client:
         """Change the keys of ``body`` and no others."""
         return self._write("PATCH", path, body)
 
+    def post(self, path: str, body: Mapping[str, Any]) -> Answer:
+        """Ask for something that is neither a creation nor a change of the object at the path, such as a push."""
+        return self._write("POST", path, body)
+
+    def upload(self, path: str, fields: Mapping[str, str], filename: str, content: bytes) -> Answer:
+        """Upload a release file to an index, as twine does.
+
+        :param path: of the index, ``/alice/dev/``.
+        :param fields: of the form, ``:action`` among them.
+        """
+        parts = [("content", filename, content), *((name, None, text.encode()) for name, text in fields.items())]
+        boundary = secrets.token_hex(16)
+        return self._write("POST", path, _multipart(parts, boundary), f"multipart/form-data; boundary={boundary}")
+
     def delete(self, path: str) -> Answer:
         """Delete what is at the path."""
         return self._write("DELETE", path, None)
 
-    def _write(self, method: str, path: str, body: Mapping[str, Any] | None) -> Answer:
+    def _write(
+        self, method: str, path: str, body: Mapping[str, Any] | bytes | None, content_type: str = "application/json"
+    ) -> Answer:
         if self.check_mode:
             raise WriteInCheckMode(f"{method} {self.url}{path} was tried in check mode and not sent")
         self.login()
-        return self._send(method, path, body)
+        return self._send(method, path, body, content_type)
 
-    def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | bytes | None = None,
+        content_type: str = "application/json",
+    ) -> Answer:
         url = self.url + quote(path, safe="/+@?=")
         asked = f"{method} {url}"
         headers = {"Accept": "application/json"}
@@ -253,8 +276,8 @@ class Client:
             headers["X-Devpi-Auth"] = base64.b64encode(f"{self.username}:{self._token}".encode()).decode()
         data = None
         if body is not None:
-            headers["Content-Type"] = "application/json"
-            data = json.dumps(body).encode()
+            headers["Content-Type"] = content_type
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
         try:
             with self._request.open(method, url, data=data, headers=headers) as response:
                 return self._answer(asked, response.status, response.headers, response.read())
@@ -289,8 +312,10 @@ class Client:
                 "X-Devpi-Server-Version; it is no devpi-server, or a proxy drops its headers: look at url"
             )
         self.version = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
-        if self.version[:1] != (6,):
-            raise UnsupportedServer(f"{asked}: devpi-server {version} answered; this collection speaks to 6.x alone")
+        if self.version[:1] not in ((6,), (7,)):
+            raise UnsupportedServer(
+                f"{asked}: devpi-server {version} answered; this collection speaks to 6.x and 7.x alone"
+            )
         try:
             parsed = json.loads(content or b"{}")
         except ValueError:
@@ -342,6 +367,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _multipart(parts: list[tuple[str, str | None, bytes]], boundary: str) -> bytes:
+    """Return a form of RFC 7578: for each part its name, the name of its file if it is one, and its content."""
+    body = b""
+    for name, filename, content in parts:
+        kind = f'; filename="{filename}"\r\nContent-Type: application/octet-stream' if filename else ""
+        body += f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{kind}\r\n\r\n'.encode()
+        body += content + b"\r\n"
+    return body + f"--{boundary}--\r\n".encode()
 
 
 def _dotted(version: tuple[int, ...] | None) -> str:

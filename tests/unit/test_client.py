@@ -173,8 +173,8 @@ def test_a_redirect_is_not_followed(server: Server) -> None:
     [
         ({"Server": "nginx"}, "<html>", NotDevpi),
         (DEVPI, "<html>", NotDevpi),
-        ({"X-Devpi-Server-Version": "7.0.0b4"}, {"result": {}}, UnsupportedServer),
         ({"X-Devpi-Server-Version": "5.5.1"}, {"result": {}}, UnsupportedServer),
+        ({"X-Devpi-Server-Version": "8.0.0"}, {"result": {}}, UnsupportedServer),
     ],
 )
 def test_who_answers_is_looked_at(
