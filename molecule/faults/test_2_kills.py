@@ -32,15 +32,16 @@ print(urllib.request.urlopen(request).read().decode())
 # The beginnings of the names of tasks, in the order in which they come, and the seconds to wait in each. Each run gets
 # further than the one before.
 POINTS = (
-    ("wheelhouse.devpi.venv : Install the missing", 1.5),
-    ("wheelhouse.devpi.venv : Keep the virtual environment", 0.5),
-    ("wheelhouse.devpi.venv : Keep the virtual environment", 5),
-    ("wheelhouse.devpi.server : Make the server directory", 0.7),
-    ("wheelhouse.devpi.server : Configure devpi-server", 0.5),
-    ("wheelhouse.devpi.supervisor : Lay down the program", 0.5),
-    ("wheelhouse.devpi.supervisor : Keep the program", 0.5),
+    ("wheelhouse.devpi.venv : Keep the virtual environment", 0.8),
+    ("wheelhouse.devpi.venv : Keep the virtual environment", 1.8),
+    ("wheelhouse.devpi.venv : Keep the virtual environment", 3),
+    ("wheelhouse.devpi.venv : Keep the virtual environment", 4.5),
+    ("wheelhouse.devpi.server : Keep devpi-server initialised", 0.5),
+    ("wheelhouse.devpi.server : Keep devpi-server initialised", 1.3),
+    ("wheelhouse.devpi.supervisor : Keep the program", 0.3),
+    ("wheelhouse.devpi.supervisor : Keep the program", 0.8),
     ("wheelhouse.devpi.users : Converge", 0.5),
-    ("wheelhouse.devpi.pypirc : Merge", 0.5),
+    ("wheelhouse.devpi.pypirc : Merge", 0.3),
 )
 
 

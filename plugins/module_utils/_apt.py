@@ -8,9 +8,7 @@ Not by the module apt, for that would first install python3-apt where it is miss
 
 from __future__ import annotations
 
-import os
-import subprocess
-import tempfile
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._process import Beside
 
 # An installation that was killed keeps apt-get from another until dpkg has configured what lies about unpacked.
 INSTALL = """
@@ -27,22 +25,12 @@ class Installation:
 
     def __init__(self, packages: list[str]) -> None:
         self._packages = packages
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - wait closes it
-        self._process = subprocess.Popen(
-            ["sh", "-c", INSTALL, "install", *packages],
-            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"},
-            stdin=subprocess.DEVNULL,
-            stdout=self._said,
-            stderr=self._said,
-            close_fds=True,
-        )
+        self._apt_get = Beside(["sh", "-c", INSTALL, "install", *packages], {"DEBIAN_FRONTEND": "noninteractive"})
 
     def wait(self) -> str:
         """Return nothing when the packages are installed, and what is to be told when they could not be."""
-        code = self._process.wait()
-        with self._said:
-            self._said.seek(0)
-            last = self._said.read().decode("utf-8", "replace").strip().splitlines()[-8:]
+        code, said = self._apt_get.wait()
         if code == 0:
             return ""
-        return f"apt-get could not install {' '.join(self._packages)} (exit status {code}):\n" + "\n".join(last)
+        last = "\n".join(said.strip().splitlines()[-8:])
+        return f"apt-get could not install {' '.join(self._packages)} (exit status {code}):\n{last}"

@@ -140,6 +140,7 @@ class Client:
         self.password = password
         self.check_mode = check_mode
         self.version: tuple[int, ...] | None = None
+        self.release = ""
         self._token: str | None = None
         try:
             parts = urlsplit(self.url)
@@ -285,7 +286,7 @@ class Client:
             with error:
                 answer = self._answer(asked, error.code, error.headers, error.read())
             raise RequestFailed(
-                f"{asked}: devpi-server {_dotted(self.version)} answered {answer.status}"
+                f"{asked}: devpi-server {self.release} answered {answer.status}"
                 f"{': ' + answer.message if answer.message else ''}; {self._way_out(answer.status)}",
                 answer.status,
             ) from None
@@ -311,6 +312,7 @@ class Client:
                 f"{asked}: {headers.get('Server', 'something')} answered {status} without the header "
                 "X-Devpi-Server-Version; it is no devpi-server, or a proxy drops its headers: look at url"
             )
+        self.release = version
         self.version = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
         if self.version[:1] not in ((6,), (7,)):
             raise UnsupportedServer(
@@ -377,7 +379,3 @@ def _multipart(parts: list[tuple[str, str | None, bytes]], boundary: str) -> byt
         body += f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{kind}\r\n\r\n'.encode()
         body += content + b"\r\n"
     return body + f"--{boundary}--\r\n".encode()
-
-
-def _dotted(version: tuple[int, ...] | None) -> str:
-    return ".".join(map(str, version or ()))

@@ -22,8 +22,11 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
     is_loopback,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import spoken, understood, understood_index
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._purge import purged, with_packages, with_purged
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
     FRESH_SERVER,
+    UPSTREAMS,
     USER_KEYS,
     Index,
     User,
@@ -45,6 +48,7 @@ class Change:
     :param after: the same keys as they will be; None where the object will not exist.
     :param set_password: the user's password is set too.
     :param password: the password to set; None for the one in the credentials directory.
+    :param password_hash: what to set in the place of a password.
     :param locked: paths of the indexes that must be made volatile before the deletion.
     """
 
@@ -56,6 +60,7 @@ class Change:
     after: Mapping[str, Any] | None = None
     set_password: bool = False
     password: str | None = field(default=None, repr=False)
+    password_hash: str | None = field(default=None, repr=False)
     locked: tuple[str, ...] = ()
 
     @property
@@ -86,7 +91,8 @@ class Passwords:
         """Return what keeps the needed passwords from being known."""
         found = []
         for user in users:
-            if user.absent or user.password is not None or (user.name in existing and not user.update_password):
+            given = user.password is not None or user.password_hash is not None
+            if user.absent or user.known or given or (user.name in existing and not user.update_password):
                 continue
             if self.credentials is None:
                 needed = "to be created" if user.name not in existing else "declared with update_password: always"
@@ -105,6 +111,8 @@ class Passwords:
         """Return how the password of the user is to be set, for the diff; None where it stays."""
         if exists and not user.update_password:
             return None
+        if user.password_hash is not None:
+            return "(given as a hash)"
         known = user.password
         if known is None and self.credentials is not None:
             known = self.credentials.read(user.name)
@@ -125,7 +133,7 @@ def plan(users: list[User], existing: Mapping[str, Any], passwords: Passwords) -
     there = {
         f"{user}/{name}": config for user in existing for name, config in existing[user].get("indexes", {}).items()
     }
-    steps = [_user_step(user, existing.get(user.name), passwords) for user in users if not user.absent]
+    steps = [_user_step(user, existing.get(user.name), passwords) for user in users if not (user.absent or user.known)]
     ordered, _dummy = order(declared, there)
     steps += [_index_step(index, there.get(index.path)) for index in ordered]
     gone = {user.name for user in users if user.absent}
@@ -140,7 +148,7 @@ def _user_step(user: User, observed: Mapping[str, Any] | None, passwords: Passwo
     marker = passwords.to_set(user, observed is not None)
     if observed is None:
         after = {**user.keys, "password": marker}
-        return Change("create", user.name, None, user.keys, None, after, True, user.password)
+        return Change("create", user.name, None, user.keys, None, after, True, user.password, user.password_hash)
     body = {key: value for key, value in user.keys.items() if differs(key, value, observed)}
     if not body and marker is None:
         return None
@@ -189,7 +197,11 @@ def apply(step: Change, client: Client, credentials: Credentials | None) -> None
         _delete(step, client)
         return
     body = dict(step.body)
-    if step.set_password:
+    if step.index is not None:
+        body = spoken(body, client.version)
+    if step.password_hash is not None:
+        body["pwhash"] = step.password_hash
+    elif step.set_password:
         body["password"] = step.password
         if step.password is None and credentials is not None:
             body["password"] = credentials.obtain(step.user)
@@ -203,9 +215,11 @@ def apply(step: Change, client: Client, credentials: Credentials | None) -> None
             raise
         # Another run made it meanwhile; its password stays, as that of any user who exists.
         there = client.get_json(path + ("?no_projects=" if step.index is not None else ""))
-        rest = {key: body[key] for key in step.body if key != "type" and differs(key, body[key], there)}
+        if step.index is not None:
+            there = understood_index(there, client.version)
+        rest = {key: value for key, value in step.body.items() if key != "type" and differs(key, value, there)}
         if rest:
-            client.patch(path, rest)
+            client.patch(path, rest if step.index is None else spoken(rest, client.version))
 
 
 def _delete(step: Change, client: Client) -> None:
@@ -244,18 +258,21 @@ def _shown(keys: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if keys is None:
         return None
     shown = copy.deepcopy(dict(keys))
-    if mirror_passwords(shown):
-        parts = urlsplit(shown["mirror_url"])
-        host = parts.netloc.rpartition("@")[2]
-        shown["mirror_url"] = urlunsplit(parts._replace(netloc=f"{parts.username or ''}:********@{host}"))
+    for key in UPSTREAMS:
+        if mirror_passwords({key: shown.get(key)}):
+            parts = urlsplit(shown[key])
+            host = parts.netloc.rpartition("@")[2]
+            shown[key] = urlunsplit(parts._replace(netloc=f"{parts.username or ''}:********@{host}"))
     return shown
 
 
-def converge(module: AnsibleModule, users: list[User]) -> None:
+def converge(module: AnsibleModule, users: list[User], purge: str = "none", purge_force: bool = False) -> None:
     """Bring the server to what is declared and end the module.
 
     :param module: with the options of the connection and ``credentials_dir``.
-    :param users: the declared users; what they do not mention stays as it is.
+    :param users: the declared users; what they do not mention stays as it is, unless it is purged.
+    :param purge: ``none``, ``indexes`` or ``users``.
+    :param purge_force: purge what has packages too.
     """
     for user in users:
         for index in user.indexes:
@@ -267,11 +284,17 @@ def converge(module: AnsibleModule, users: list[User]) -> None:
         client = connect(module, credentials)
         existing = observe(module, client)
         fresh = client.version is None
+        if purge != "none":
+            users = with_purged(users, existing, purge, purge_force)
         passwords = Passwords(credentials, client.is_password if not fresh else lambda user, password: True)
         problems = check(users, existing, client.version) + passwords.problems(users, existing)
+        problems += with_packages(users, existing, lambda path: list(client.get_json(f"/{path}")["projects"]))
         if problems:
             module.fail_json(msg="Nothing was changed." + _listed(problems))
         steps = plan(users, existing, passwords)
+        gone = purged(users)
+        if gone:
+            module.warn(f"purge deletes {', '.join(gone)}")
         if steps and not fresh:
             client.login()
         if not module.check_mode:
@@ -284,7 +307,8 @@ def converge(module: AnsibleModule, users: list[User]) -> None:
         "changed": bool(steps),
         "changes": [step.summary() for step in steps],
         "generated": passwords.generated,
-        "version": ".".join(map(str, client.version or ())),
+        "purged": gone,
+        "version": client.release,
     }
     if module._diff:
         result["diff"] = diff(steps)
@@ -324,9 +348,9 @@ def observe(module: AnsibleModule, client: Client) -> Mapping[str, Any]:
     In check mode with ``new_server``, where nothing listens yet, that is what a new server will hold.
     """
     try:
-        return dict(client.get_json("/"))
+        return understood(client.get_json("/"), client.version)
     except Unreachable as error:
-        if not (module.check_mode and error.refused and module.params["new_server"]):
+        if not (module.check_mode and error.refused and module.params.get("new_server")):
             raise
         return FRESH_SERVER
 

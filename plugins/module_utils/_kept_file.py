@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import os
 import re
 import stat
@@ -14,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Callable
 
+DRAFT = ".draft"
 # From the value of a setting with such a name, or the password of a URL, to the end of its line.
 SECRET = re.compile(
     r"((?:password|passwd|token|secret|api_?key)['\"]?\s*[=:]\s*|://[^/\s:@]*:(?=[^/\s]*@)).+", re.IGNORECASE
@@ -77,7 +79,10 @@ class KeptFile:
         for directory in reversed([each for each in self.path.parents if not each.exists()]):
             directory.mkdir()
             directory.chmod(0o755)
-        handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+        for leftover in self.path.parent.glob(f".{glob.escape(self.path.name)}.*{DRAFT}"):
+            # of a run that was killed
+            leftover.unlink()
+        handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=DRAFT, dir=self.path.parent)
         draft = Path(name)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:

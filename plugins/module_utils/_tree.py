@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The declared tree of devpi users and their indexes: what may be written, in one spelling, and what is wrong.
 
-Names, keys and defaults are those of devpi-server 6.15 to 6.20 (``devpi_server.model`` and ``devpi_server.mirror``).
+Names, keys and defaults are those of devpi-server 6.15 to 6.20 (``devpi_server.model`` and ``devpi_server.mirror``);
+``_dialect`` translates for 7.
 """
 
 from __future__ import annotations
@@ -15,8 +16,13 @@ from dataclasses import dataclass, field
 from typing import Any, Iterable, Iterator, Mapping, cast
 from urllib.parse import urlsplit
 
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import inexpressible
+
 STATE: dict[str, Any] = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 FORCE: dict[str, Any] = {"type": "bool", "default": False}
+
+# What devpi-server 7 calls the types
+TYPES_OF_7 = {"local": "stage", "remote": "mirror"}
 
 BOTH_TYPES_KEYS: dict[str, Any] = {
     "volatile": {"type": "bool"},
@@ -32,11 +38,11 @@ STAGE_KEYS: dict[str, Any] = {
     "mirror_whitelist_inheritance": {"type": "str", "choices": ["intersection", "union"]},
 }
 MIRROR_KEYS: dict[str, Any] = {
-    "mirror_url": {"type": "str"},
-    "mirror_web_url_fmt": {"type": "str"},
-    "mirror_cache_expiry": {"type": "int"},
-    "mirror_use_external_urls": {"type": "bool"},
-    "mirror_no_project_list": {"type": "bool"},
+    "mirror_url": {"type": "str", "aliases": ["remote_url"]},
+    "mirror_web_url_fmt": {"type": "str", "aliases": ["remote_web_url_fmt"]},
+    "mirror_cache_expiry": {"type": "int", "aliases": ["remote_refresh_delay"]},
+    "mirror_use_external_urls": {"type": "bool", "aliases": ["remote_use_external_urls"]},
+    "mirror_no_project_list": {"type": "bool", "aliases": ["remote_no_project_list"]},
     "mirror_ignore_serial_header": {"type": "bool"},
     "mirror_provides_core_metadata": {"type": "bool"},
 }
@@ -44,7 +50,7 @@ INDEX_KEYS: dict[str, Any] = {**BOTH_TYPES_KEYS, **STAGE_KEYS, **MIRROR_KEYS}
 INDEX_OPTIONS: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "state": STATE,
-    "type": {"type": "str", "choices": ["stage", "mirror"]},
+    "type": {"type": "str", "choices": ["stage", "mirror", *TYPES_OF_7]},
     **INDEX_KEYS,
     "options": {"type": "dict"},
     "accept_dependency_confusion": {"type": "bool", "default": False},
@@ -60,6 +66,7 @@ USER_OPTIONS: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "state": STATE,
     "password": {"type": "str", "no_log": True},
+    "password_hash": {"type": "str", "no_log": True},
     "update_password": {"choices": ["on_create", "always"], "default": "on_create", "no_log": False},
     **USER_KEYS,
     "force": FORCE,
@@ -84,6 +91,9 @@ MISSING: dict[str, Any] = {
 SETS = ("acl_upload", "acl_toxresult_upload", "mirror_whitelist")
 TEXTS = ("title", "description", "custom_data", "email", "mirror_web_url_fmt")
 
+# The keys of 6 and of 7 with the address of a mirror's upstream
+UPSTREAMS = ("mirror_url", "remote_url")
+
 # What devpi-init makes, less the upstream of root/pypi, which is devpi's to know.
 FRESH_SERVER: dict[str, Any] = {
     "root": {
@@ -95,6 +105,7 @@ FRESH_SERVER: dict[str, Any] = {
 SPECIAL_PRINCIPALS = (":ANONYMOUS:", ":AUTHENTICATED:")
 # devpi-server refuses every ASCII character that is neither a letter, a digit nor one of -.@_
 FORBIDDEN_IN_NAMES = re.compile(r"[\x00-,/:-?\[-^`{-\x7f]")
+ARGON2 = re.compile(r"\$argon2(id|i|d)\$v=\d+\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+")
 PROJECT_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
@@ -104,6 +115,7 @@ class Index:
 
     :param keys: only what was declared, in the server's spelling, plugin keys included.
     :param where: how messages call it, ``devpi_users[2].indexes[0] (alice/dev)``.
+    :param purged: nobody declared it, and it goes for that; it has no packages, or they may go too.
     """
 
     user: str
@@ -114,6 +126,7 @@ class Index:
     keys: Mapping[str, Any] = field(default_factory=dict)
     plugin_keys: tuple[str, ...] = ()
     force: bool = False
+    purged: bool = False
     accept_dependency_confusion: bool = False
 
     @property
@@ -128,7 +141,10 @@ class User:
 
     :param keys: only what was declared, without the password.
     :param password: None where none was given; never part of the representation.
+    :param password_hash: what devpi-server is to keep in the place of a hash of its own making; never shown either.
     :param update_password: whether the password also holds for a user who exists.
+    :param known: the user exists or is declared elsewhere, and is no object of this declaration: its indexes are.
+    :param purged: as an index's.
     """
 
     name: str
@@ -136,8 +152,11 @@ class User:
     absent: bool = False
     keys: Mapping[str, Any] = field(default_factory=dict)
     password: str | None = field(default=None, repr=False)
+    password_hash: str | None = field(default=None, repr=False)
     update_password: bool = False
+    known: bool = False
     force: bool = False
+    purged: bool = False
     indexes: tuple[Index, ...] = ()
 
 
@@ -147,35 +166,49 @@ def parse(users: Iterable[Mapping[str, Any]], where: str) -> list[User]:
     :param users: dictionaries as ``USER_OPTIONS`` leaves them: all options there, None where undeclared.
     :param where: the variable or option that holds them, for messages.
     """
-    return [_user(each, f"{where}[{number}]") for number, each in enumerate(users)]
+    return [
+        parse_user(each, f"{where}[{number}] ({each['name']})", f"{where}[{number}]")
+        for number, each in enumerate(users)
+    ]
 
 
-def _user(params: Mapping[str, Any], where: str) -> User:
+def parse_user(params: Mapping[str, Any], where: str, path: str = "") -> User:
+    """Return one declared user with its indexes.
+
+    :param where: how messages call the user.
+    :param path: where the user stands in the variable; empty where no index is declared beside it.
+    """
     name = params["name"]
     return User(
         name=name,
-        where=f"{where} ({name})",
+        where=where,
         absent=params["state"] == "absent",
         keys={key: params[key] for key in USER_KEYS if params[key] is not None},
         # An inventory's default for "none given" is the empty string; nobody is ever given an empty password.
         password=params["password"] or None,
+        password_hash=params["password_hash"] or None,
         update_password=params["update_password"] == "always",  # noqa: S105 - a choice, no password
         force=params["force"],
         indexes=tuple(
-            _index(name, each, f"{where}.indexes[{number}]") for number, each in enumerate(params["indexes"] or ())
+            parse_index(name, each, f"{path}.indexes[{number}] ({name}/{each['name']})")
+            for number, each in enumerate(params.get("indexes") or ())
         ),
     )
 
 
-def _index(user: str, params: Mapping[str, Any], where: str) -> Index:
+def parse_index(user: str, params: Mapping[str, Any], where: str) -> Index:
+    """Return one declared index.
+
+    :param where: how messages call it.
+    """
     declared = {key: params[key] for key in INDEX_KEYS if params[key] is not None}
     plugin_keys = params["options"] or {}
     return Index(
         user=user,
         name=params["name"],
-        where=f"{where} ({user}/{params['name']})",
+        where=where,
         absent=params["state"] == "absent",
-        type=params["type"],
+        type=TYPES_OF_7.get(params["type"], params["type"]),
         keys={**{key: normalised(key, value) for key, value in declared.items()}, **plugin_keys},
         plugin_keys=tuple(plugin_keys),
         force=params["force"],
@@ -236,12 +269,14 @@ def _texts(value: object) -> set[str]:
 
 
 def mirror_passwords(index: Mapping[str, Any]) -> set[str]:
-    """Return the password inside the index's ``mirror_url``, if there is one."""
-    try:
-        password = urlsplit(str(index.get("mirror_url") or "")).password
-    except ValueError:
-        return set()
-    return {password} if password else set()
+    """Return the passwords inside the addresses of the index's upstream, if there are any."""
+    found = set()
+    for key in UPSTREAMS:
+        try:
+            found.add(urlsplit(str(index.get(key) or "")).password)
+        except ValueError:
+            continue
+    return {password for password in found if password}
 
 
 def check(users: list[User], existing: Mapping[str, Any], version: tuple[int, ...] | None = None) -> list[str]:
@@ -287,8 +322,14 @@ class _Checks:
         yield from _bad_name(user.name, "user", user.where)
         if user.password is not None:
             yield from _bad_password(user.password, user.where)
+        if user.password_hash is not None:
+            yield from _bad_hash(user)
         for key, value in user.keys.items():
             yield from _unstorable(key, value, user.where)
+        if user.known and user.name not in self.existing:
+            near = difflib.get_close_matches(user.name, self.existing, n=1)
+            guess = f"did you mean {near[0]}?" if near else "make the user first"
+            yield f"{user.where}: there is no user {user.name}; {guess}"
         if not user.absent:
             return
         if user.name == "root":
@@ -298,7 +339,7 @@ class _Checks:
             if not index.absent:
                 yield f"{index.where}: belongs to a user who is declared absent; drop the one or the other"
         indexes = self.existing.get(user.name, {}).get("indexes", {})
-        if indexes and not user.force:
+        if indexes and not user.force and not user.purged:
             yield (
                 f"{user.where}: deleting this user deletes {_named(sorted(indexes))} with all packages; "
                 "say force: true if that is meant"
@@ -310,7 +351,7 @@ class _Checks:
         yield from _bad_name(index.name, "index", index.where)
         observed = self.there.get(index.path)
         if index.absent:
-            if observed is not None and not observed.get("volatile", True) and not index.force:
+            if observed is not None and not observed.get("volatile", True) and not (index.force or index.purged):
                 yield (
                     f"{index.where}: this index is not volatile, so its packages are meant to stay; "
                     "say force: true to delete it with all of them"
@@ -327,6 +368,8 @@ class _Checks:
         yield from self.keys(index, index.type or there or "stage", observed)
 
     def keys(self, index: Index, kind: str, observed: Mapping[str, Any] | None) -> Iterator[str]:
+        for problem in inexpressible(index.keys, self.version):
+            yield f"{index.where}: {problem}"
         for key in index.keys:
             if key in index.plugin_keys:
                 continue
@@ -436,6 +479,21 @@ def _bad_password(password: str, where: str) -> Iterator[str]:
         yield (
             f"{where}: the password holds a newline or another control character, which no prompt takes; "
             "remove it (from a file it comes off with the filter trim)"
+        )
+
+
+def _bad_hash(user: User) -> Iterator[str]:
+    if user.password is not None:
+        yield f"{user.where}: password and password_hash exclude each other; give the one or the other"
+    if not ARGON2.fullmatch(user.password_hash or ""):
+        yield (
+            f"{user.where}: password_hash is no hash of argon2 ($argon2id$v=…$m=…,t=…,p=…$salt$hash); "
+            "make one with the filter wheelhouse.devpi.devpi_password_hash"
+        )
+    if user.update_password:
+        yield (
+            f"{user.where}: update_password: always compares, and a server shows no hash to compare with; "
+            "give the password itself, or leave update_password at on_create"
         )
 
 

@@ -112,13 +112,13 @@ import pwd
 import secrets
 import shutil
 import stat
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._kept_file import KeptFile
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._process import Beside
 
 # devpi-init makes root/pypi of this dictionary, and has no option for it.
 DEVPI_INIT = """
@@ -183,13 +183,11 @@ class Server:
     def _validate(self, draft: str) -> None:
         command = [f"{self.module.params['venv_path']}/bin/devpi-server", "--configfile", draft, "--version"]
         # Both take their time to import devpi-server, and neither needs the other.
-        with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        ) as validation:
-            self._initialise()
-            said = validation.communicate()[0].decode("utf-8", "replace")
+        validation = Beside(command)
+        self._initialise()
+        code, said = validation.wait()
         # It ignores what it does not know, and exits with 0.
-        if validation.returncode != 0 or "Unknown devpi-server option" in said:
+        if code != 0 or "Unknown devpi-server option" in said:
             path = self.module.params["config_file"]
             self._fail(f"devpi-server cannot read the configuration, so {path} is left as it was", said)
 

@@ -21,7 +21,8 @@ description:
   - Asks once for the whole tree and logs in only when something is to be changed, or when
     O(users[].update_password=always) has passwords to compare. A run that is killed is completed by the next.
   - A server that does not answer is an error, in check mode too unless O(new_server) is set.
-  - Needs nothing but Python on the managed host, and speaks to devpi-server 6.15 and newer releases of 6.
+  - Needs nothing but Python on the managed host, and speaks to devpi-server 6.15 and newer releases of 6, and
+    to 7, in the words of each.
 extends_documentation_fragment:
   - wheelhouse.devpi.connection
   - wheelhouse.devpi.users
@@ -37,6 +38,19 @@ options:
     description:
       - In check mode, where nothing listens at O(url) yet, predict from a new devpi-server, with root and root/pypi as
         C(devpi-init) makes them. For playbooks that deploy the server first and know that there is none.
+    type: bool
+    default: false
+  purge:
+    description:
+      - V(indexes) deletes the indexes of declared users that are not declared themselves.
+      - V(users) deletes besides the users who are not declared, with their indexes.
+      - Neither root nor what is root's is ever purged. An index that holds packages or is a base of one that stays is
+        refused, all of them in one message, unless O(purge_force) is set. What goes is listed in a warning first.
+    type: str
+    choices: [none, indexes, users]
+    default: none
+  purge_force:
+    description: Purge what holds packages or is a base as well.
     type: bool
     default: false
   credentials_dir:
@@ -122,6 +136,12 @@ generated:
   type: dict
   sample:
     team: /etc/devpi/credentials/team
+purged:
+  description: The users and the paths of the indexes that were deleted because nobody declared them, or would be.
+  returned: success
+  type: list
+  elements: str
+  sample: [bob, team/old]
 version:
   description: The version of the devpi-server that answered; empty where check mode predicted from a new one.
   returned: success
@@ -132,6 +152,7 @@ version:
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import connection_options
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._converge import converge
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._purge import CHOICES
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import USER_OPTIONS, parse
 
 
@@ -141,12 +162,15 @@ def main() -> None:
         argument_spec={
             **connection_options(),
             "new_server": {"type": "bool", "default": False},
+            "purge": {"type": "str", "choices": list(CHOICES), "default": "none"},
+            "purge_force": {"type": "bool", "default": False},
             "credentials_dir": {"type": "path"},
             "users": {"type": "list", "elements": "dict", "required": True, "options": USER_OPTIONS},
         },
         supports_check_mode=True,
     )
-    converge(module, parse(module.params["users"], "users"))
+    users = parse(module.params["users"], "users")
+    converge(module, users, module.params["purge"], module.params["purge_force"])
 
 
 if __name__ == "__main__":

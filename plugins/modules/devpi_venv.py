@@ -89,13 +89,13 @@ actions:
 import hashlib
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._apt import Installation
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._process import detach
 
 # Where Debian and CPython keep the pip that venv would install; to run it from there takes half the time.
 BUNDLED_PIP = """
@@ -188,13 +188,7 @@ class Environment:
 
     def _compile(self) -> None:
         # The service cannot write bytecode here. Nothing waits for this: without it programs only start slower.
-        subprocess.Popen(
-            ["nice", "-n", "19", str(self.path / "bin/python"), "-m", "compileall", "-q", str(self.path / "lib")],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        detach(["nice", "-n", "19", str(self.path / "bin/python"), "-m", "compileall", "-q", str(self.path / "lib")])
 
     def _run(self, command: list[str], more: dict[str, str] | None = None) -> str:
         rc, out, err = self.module.run_command(

@@ -43,6 +43,12 @@ def test_what_does_not_validate_replaces_nothing_and_leaves_no_draft(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
+def test_the_draft_of_a_killed_run_goes(tmp_path):
+    (tmp_path / ".file.x1.draft").write_text("half")
+    kept(tmp_path / "file", "x\n").write()
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
 def test_only_the_mode_is_mended_without_asking_for_validation(tmp_path):
     path = tmp_path / "file"
     path.write_text("x\n")

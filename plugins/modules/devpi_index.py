@@ -1,0 +1,132 @@
+#!/usr/bin/python
+# Copyright: The wheelhouse.devpi authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keep one index of a devpi-server as declared."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: devpi_index
+short_description: Keep an index of a devpi-server as declared
+version_added: 0.1.0
+description:
+  - Creates, changes and deletes one index of a user who exists. Keys that are not declared stay as they are. A list
+    that is declared is the whole list.
+  - What the server could not take, or what would open a hole, is refused before anything is changed - a base that does
+    not exist, a cycle of bases, an unknown user in an access list, a whitelist of everything.
+  - For several indexes M(wheelhouse.devpi.devpi_users) takes one request to look and one login, and finds the order
+    that their bases need.
+  - Needs nothing but Python on the managed host, and speaks to devpi-server 6.15 and newer releases of 6, and to 7.
+extends_documentation_fragment:
+  - wheelhouse.devpi.connection
+  - wheelhouse.devpi.users.index_keys
+  - wheelhouse.devpi.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details: Shows the keys concerned, in the words of devpi-server 6, without the password of an upstream.
+options:
+  name:
+    description: The index with its user, V(alice/dev).
+    type: str
+    required: true
+  credentials_dir:
+    description: A directory on the managed host with the password of O(username), in the file named after that user.
+    type: path
+author:
+  - The wheelhouse.devpi authors (@wheelhouse)
+seealso:
+  - module: wheelhouse.devpi.devpi_users
+  - module: wheelhouse.devpi.devpi_user
+"""
+
+EXAMPLES = r"""
+- name: Keep releases apart from what is being worked on
+  wheelhouse.devpi.devpi_index:
+    url: http://127.0.0.1:3141
+    credentials_dir: /etc/devpi/credentials
+    name: root/production
+    volatile: false
+    acl_upload: [root]
+
+- name: Serve them together with the public packages
+  wheelhouse.devpi.devpi_index:
+    url: http://127.0.0.1:3141
+    credentials_dir: /etc/devpi/credentials
+    name: root/dev
+    bases: [root/production, root/pypi]
+
+- name: Mirror another index without asking for the list of its projects
+  wheelhouse.devpi.devpi_index:
+    url: http://127.0.0.1:3141
+    credentials_dir: /etc/devpi/credentials
+    name: root/upstream
+    type: mirror
+    mirror_url: https://packages.example.com/simple/
+    mirror_no_project_list: true
+
+- name: Delete an index with its packages
+  wheelhouse.devpi.devpi_index:
+    url: http://127.0.0.1:3141
+    credentials_dir: /etc/devpi/credentials
+    name: root/dev
+    state: absent
+"""
+
+RETURN = r"""
+changes:
+  description: What was changed, or in check mode would be. After a failure, what was changed before it.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    user:
+      description: The user.
+      type: str
+    index:
+      description: The index.
+      type: str
+    action:
+      description: V(create), V(update) or V(delete).
+      type: str
+    keys:
+      description: The names of the keys that are set.
+      type: list
+      elements: str
+  sample:
+    - user: root
+      index: production
+      action: create
+      keys: [acl_upload, type, volatile]
+version:
+  description: The version of the devpi-server that answered.
+  returned: success
+  type: str
+  sample: 6.20.3
+"""
+
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import connection_options
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._converge import converge
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import INDEX_OPTIONS, User, parse_index
+
+
+def main() -> None:
+    """Run the module."""
+    module = UsersModule(
+        argument_spec={**connection_options(), "credentials_dir": {"type": "path"}, **INDEX_OPTIONS},
+        supports_check_mode=True,
+    )
+    path = module.params["name"]
+    user, slash, name = path.partition("/")
+    if not (user and slash and name) or "/" in name:
+        module.fail_json(msg=f"name {path!r} is no index; write it as user/index, for example alice/dev")
+    index = parse_index(user, {**module.params, "name": name}, f"index {path}")
+    converge(module, [User(user, f"index {path}", known=True, indexes=(index,))])
+
+
+if __name__ == "__main__":
+    main()
