@@ -19,7 +19,7 @@ import time
 import urllib.error
 from dataclasses import dataclass
 from email.message import Message
-from typing import Any, Mapping
+from typing import Any, Iterable, Mapping
 from urllib.parse import quote, urlsplit
 
 from ansible.module_utils.basic import env_fallback
@@ -241,13 +241,13 @@ class Client:
         """Ask for something that is neither a creation nor a change of the object at the path, such as a push."""
         return self._write("POST", path, body)
 
-    def upload(self, path: str, fields: Mapping[str, str], filename: str, content: bytes) -> Answer:
+    def upload(self, path: str, fields: Iterable[tuple[str, str]], filename: str, content: bytes) -> Answer:
         """Upload a release file to an index, as twine does.
 
         :param path: of the index, ``/alice/dev/``.
-        :param fields: of the form, ``:action`` among them.
+        :param fields: of the form, ``:action`` among them; one that has several values comes several times.
         """
-        parts = [("content", filename, content), *((name, None, text.encode()) for name, text in fields.items())]
+        parts = [("content", filename, content), *((name, None, text.encode()) for name, text in fields)]
         boundary = secrets.token_hex(16)
         return self._write("POST", path, _multipart(parts, boundary), f"multipart/form-data; boundary={boundary}")
 
@@ -324,11 +324,14 @@ class Client:
             parsed = {}
         if not isinstance(parsed, dict):
             parsed = {}
-        if status < 400 and "result" not in parsed and "message" not in parsed:
+        # An upload is answered with an empty page.
+        if status < 400 and content and "result" not in parsed and "message" not in parsed:
             raise NotDevpi(
                 f"{asked}: the answer {status} is not devpi's JSON; look whether a proxy on the way changes it"
             )
-        return Answer(status, parsed.get("result"), " ".join(str(parsed.get("message", "")).split()))
+        # Of a refused upload the message is blank and the title says why.
+        message = " ".join(str(parsed.get("message", "")).split()) or str(parsed.get("title", ""))
+        return Answer(status, parsed.get("result"), message)
 
     def _way_out(self, status: int) -> str:
         if status in (401, 403):
@@ -373,9 +376,9 @@ def is_loopback(host: str) -> bool:
 
 def _multipart(parts: list[tuple[str, str | None, bytes]], boundary: str) -> bytes:
     """Return a form of RFC 7578: for each part its name, the name of its file if it is one, and its content."""
-    body = b""
+    pieces = []
     for name, filename, content in parts:
         kind = f'; filename="{filename}"\r\nContent-Type: application/octet-stream' if filename else ""
-        body += f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{kind}\r\n\r\n'.encode()
-        body += content + b"\r\n"
-    return body + f"--{boundary}--\r\n".encode()
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{kind}\r\n\r\n'.encode()
+        pieces += [head, content, b"\r\n"]
+    return b"".join([*pieces, f"--{boundary}--\r\n".encode()])

@@ -7,6 +7,8 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from email.parser import BytesParser
+from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,9 @@ class Handler(BaseHTTPRequestHandler):
     def handle_any(self) -> None:
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {key.lower(): value for key, value in self.headers.items()}
-        self.server.asked.append((self.command, self.path, headers, json.loads(content) if content else None))
+        form = headers.get("content-type", "").startswith("multipart/")
+        body = content if form else json.loads(content) if content else None
+        self.server.asked.append((self.command, self.path, headers, body))
         answers = self.server.answers
         status, answered, body = answers.pop(0) if len(answers) > 1 else answers[0]
         data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
@@ -110,6 +114,38 @@ def test_one_login_serves_all_writes(server: Server) -> None:
         assert "CANARY" not in json.dumps([headers, body])
 
 
+def form_sent(server: Server) -> list[tuple[str | None, str | None, bytes]]:
+    """Return of the last request the name, the name of the file if it was one, and the content of each part."""
+    _method, _path, headers, body = server.asked[-1]
+    message = BytesParser(policy=HTTP).parsebytes(
+        b"Content-Type: " + headers["content-type"].encode() + b"\r\n\r\n" + body
+    )
+    return [
+        (part.get_param("name", header="content-disposition"), part.get_filename(), part.get_payload(decode=True))
+        for part in message.iter_parts()
+    ]
+
+
+def test_an_upload_is_a_form_whose_fields_may_be_repeated(server: Server) -> None:
+    server.answer(200, {"result": {"password": "token"}})
+    server.answer(200, "")  # as devpi-server answers
+    content = b"\x00\r\n--\xff"
+    fields = [(":action", "file_upload"), ("classifiers", "A :: b"), ("classifiers", "C :: ü"), ("summary", "a\nb")]
+    Client(server.url, "ann", "x").upload("/ann/dev/", fields, "demo-1.0+a.tar.gz", content)
+    assert server.asked[-1][:2] == ("POST", "/ann/dev/")
+    assert form_sent(server) == [
+        ("content", "demo-1.0+a.tar.gz", content),
+        *((name, None, text.encode()) for name, text in fields),
+    ]
+
+
+def test_why_an_upload_was_refused_is_in_the_title(server: Server) -> None:
+    server.answer(200, {"result": {"password": "token"}})
+    server.answer(409, {"message": "\n\n\n", "title": "demo-1.0.tar.gz already exists in non-volatile index"})
+    with pytest.raises(RequestFailed, match=r"answered 409: demo-1\.0\.tar\.gz already exists"):
+        Client(server.url, "ann", "x").upload("/ann/dev/", [], "demo-1.0.tar.gz", b"")
+
+
 @pytest.mark.parametrize("write", ["put", "patch"])
 def test_check_mode_writes_nothing(server: Server, write: str) -> None:
     client = Client(server.url, "root", "x", check_mode=True)
@@ -117,6 +153,8 @@ def test_check_mode_writes_nothing(server: Server, write: str) -> None:
         getattr(client, write)("/alice", {})
     with pytest.raises(WriteInCheckMode):
         client.delete("/alice")
+    with pytest.raises(WriteInCheckMode):
+        client.upload("/alice/dev/", [], "demo-1.0.tar.gz", b"")
     assert server.asked == []
 
 
