@@ -83,7 +83,8 @@ notes:
     names a group, only the server knows.
   - Whoever may upload may delete; the server's C(restrict-modify) names more users, or without it root and the index's
     user may.
-  - With O(keep) and no O(project) there is one request for each project of the index.
+  - With O(keep) and no O(project) there is one request for each project of the index. devpi-server 7.0 tells the
+    SHA-256 of single files alone, so there each file that is pushed or deleted takes one more.
 author:
   - The wheelhouse.devpi authors (@wheelhouse)
 seealso:

@@ -231,11 +231,13 @@ def test_what_is_reported_of_an_upload(team: Devpi, tmp_path: Path) -> None:
 
 
 def test_what_a_base_has_counts_for_nothing(team: Devpi, tmp_path: Path) -> None:
-    file = wheel(tmp_path)
-    run(team, files=[file])
-    result = check_real_again(team, files=[file], index="team/staging")
-    assert result["changed"] is True
-    assert on(team, "team/staging") == contents(file)
+    file, own = wheel(tmp_path), wheel(tmp_path, version="1.1.dev1")
+    run(team, files=[file, wheel(tmp_path, version="1.2.dev1")])
+    for files in ([own], [file]):
+        assert check_real_again(team, files=files, index="team/staging")["changed"] is True
+    assert run(team, index="team/staging", project="demo", version="1.2.dev1", state="absent")["changed"] is False
+    assert run(team, index="team/staging", project="demo", keep=1)["changed"] is False
+    assert on(team, "team/staging") == contents(file, own)
 
 
 def test_a_project_that_the_index_lacks_is_not_asked_for(team: Devpi, tmp_path: Path) -> None:
