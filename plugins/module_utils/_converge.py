@@ -200,7 +200,7 @@ def apply(step: Change, client: Client, credentials: Credentials | None) -> None
     if step.index is not None:
         body = spoken(body, client.version)
     if step.password_hash is not None:
-        # A user who is created needs a password, if only by name.
+        # A creation without the key is refused; without a value, the hash holds.
         body.update(password=None, pwhash=step.password_hash)
     elif step.set_password:
         body["password"] = step.password

@@ -345,7 +345,7 @@ class _Checks:
                 "say force: true if that is meant"
             )
         for name in sorted(indexes):
-            yield from self.still_a_base(f"{user.name}/{name}", user.where, user.force)
+            yield from self.still_a_base(f"{user.name}/{name}", user)
 
     def index(self, index: Index) -> Iterator[str]:
         yield from _bad_name(index.name, "index", index.where)
@@ -357,7 +357,7 @@ class _Checks:
                     "say force: true to delete it with all of them"
                 )
             if observed is not None and index.user not in self.gone:
-                yield from self.still_a_base(index.path, index.where, index.force)
+                yield from self.still_a_base(index.path, index)
             return
         there = None if observed is None else observed.get("type", "stage")
         if index.type and there and index.type != there:
@@ -452,9 +452,10 @@ class _Checks:
             guess = f"did you mean {near[0]}?" if near else "declare that user, or correct the name"
             yield f"{index.where}: {key} holds {principal!r}, a user who neither exists nor is declared; {guess}"
 
-    def still_a_base(self, path: str, where: str, force: bool) -> Iterator[str]:
-        if force:
+    def still_a_base(self, path: str, gone: User | Index) -> Iterator[str]:
+        if gone.force:
             return
+        option = "purge_force" if gone.purged else "force"
         for other, config in self.there.items():
             declared = self.declared.get(other)
             if other.split("/")[0] in self.gone or (declared is not None and declared.absent):
@@ -462,7 +463,9 @@ class _Checks:
             if declared is not None and "bases" in declared.keys:
                 continue
             if path in config.get("bases", ()):
-                yield f"{where}: {path} is a base of {other}; take it out of the bases there, or say force: true"
+                yield (
+                    f"{gone.where}: {path} is a base of {other}; take it out of the bases there, or say {option}: true"
+                )
 
 
 def _bad_name(name: str, kind: str, where: str) -> Iterator[str]:
