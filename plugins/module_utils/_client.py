@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import errno
 import http.client
 import ipaddress
@@ -216,6 +217,12 @@ class Client:
         except WrongPassword:
             return False
         return True
+
+    def with_token(self, username: str, token: str) -> Client:
+        """Return a client of the same server that is the user by a token of devpi-tokens, without a login."""
+        other = copy.copy(self)
+        other.username, other.password, other._token = username, None, token
+        return other
 
     def _login(self, username: str, password: str) -> str:
         try:

@@ -133,16 +133,22 @@ backup_file:
 
 import contextlib
 import glob
-import grp
 import os
 import pwd
 import stat
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Iterator, NamedTuple
+from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import (
+    AccountError,
+    account_of,
+    acting_as,
+    attributes,
+    user_name,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import (
     Pypirc,
     PypircError,
@@ -160,62 +166,6 @@ class Found(NamedTuple):
 
     text: str
     attributes: dict[str, str]
-
-
-@contextlib.contextmanager
-def acting_as(account: pwd.struct_passwd) -> Iterator[None]:
-    """Have the rights of the account and no others, if the module runs as root."""
-    if os.geteuid() != 0 or account.pw_uid == 0:
-        yield
-        return
-    groups, group = os.getgroups(), os.getegid()
-    try:
-        os.initgroups(account.pw_name, account.pw_gid)
-        os.setegid(account.pw_gid)
-        os.seteuid(account.pw_uid)
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(group)
-        os.setgroups(groups)
-
-
-def account_of(owner: str | None) -> pwd.struct_passwd:
-    """Return the owner's account; raise PypircError if there is none or the module may not act for it."""
-    runs_as = os.geteuid()
-    try:
-        account = pwd.getpwnam(owner) if owner else pwd.getpwuid(runs_as)
-    except KeyError:
-        raise PypircError(
-            f"owner: this host has no account {owner or runs_as}. Make it first, or name another owner."
-        ) from None
-    if runs_as not in (0, account.pw_uid):
-        raise PypircError(
-            f"owner: the module runs as {user_name(runs_as)} and may not write a file for {account.pw_name}. "
-            f"Add 'become: true', or name {user_name(runs_as)} as the owner."
-        )
-    return account
-
-
-def user_name(uid: int) -> str:
-    """Return the login name, or the number where the host has no name for it."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def group_name(gid: int) -> str:
-    """Return the group's name, or the number where the host has no name for it."""
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
-
-
-def attributes(mode: int, uid: int, gid: int) -> dict[str, str]:
-    """Return the three as people write them."""
-    return {"mode": f"{mode:04o}", "owner": user_name(uid), "group": group_name(gid)}
 
 
 def read(path: str, target: Path, account: pwd.struct_passwd) -> Found:
@@ -364,7 +314,7 @@ def main() -> None:
         if not Path(path).is_absolute():
             raise PypircError(f"path: {path} is not absolute. Write it from the root, like {account.pw_dir}/.pypirc.")
         module.exit_json(**merge_file(module, path, account))
-    except PypircError as error:
+    except (AccountError, PypircError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{error.filename or path}: {error.strerror}. {path} was not changed.")

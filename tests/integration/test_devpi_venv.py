@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import yaml
 
 LOCKS = Path(__file__).parents[2] / "roles" / "venv" / "files"
 # Nothing listens there, so whoever asks the network fails at once.
@@ -21,10 +23,11 @@ NO_NETWORK = dict.fromkeys(
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory):
-    """A directory with all that the lock names, as a person takes it along to a network without an index."""
+    """A directory with all that the locks name, as a person takes it along to a network without an index."""
     directory = tmp_path_factory.mktemp("wheels")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    subprocess.run([*command, "--require-hashes", "-r", LOCKS / "devpi.lock", "-d", directory], check=True)
+    locks = [argument for name in ("devpi.lock", "devpi-tokens.lock") for argument in ("-r", LOCKS / name)]
+    subprocess.run([*command, "--require-hashes", *locks, "-d", directory], check=True)
     return directory
 
 
@@ -115,6 +118,35 @@ def test_a_lock_that_lacks_a_dependency_is_refused(environment, wheels):
     said = environment.run(find_links=str(wheels), requirements=without)
     assert said["failed"]
     assert "waitress" in said["msg"]
+
+
+def requirements_of_the_role(directory, devpi, **variables):
+    """What role venv hands to the module."""
+    role = LOCKS.parent
+    defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text())
+    given = {**defaults, "role_path": str(role), **variables}
+    task = {"ansible.builtin.copy": {"content": "{{ __devpi_venv_requirements }}", "dest": str(directory / "lock")}}
+    files = [str(role / "vars" / "main.yml")]
+    play = {"hosts": "localhost", "gather_facts": False, "vars": given, "vars_files": files, "tasks": [task]}
+    (directory / "play.yml").write_text(json.dumps([play]))
+    command = [Path(sys.executable).with_name("ansible-playbook"), directory / "play.yml", "-i", "localhost,"]
+    local = ["-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"]
+    subprocess.run([*command, *local], env=devpi.environment(), check=True, capture_output=True)
+    return (directory / "lock").read_text()
+
+
+def test_with_the_plugin_for_tokens_when_it_is_asked_for(environment, wheels, tmp_path, devpi):
+    without = requirements_of_the_role(tmp_path, devpi)
+    assert without.strip() == (LOCKS / "devpi.lock").read_text().strip()
+    more = ["another==1 --hash=sha256:0", "third==1 --hash=sha256:1"]
+    all_three = requirements_of_the_role(tmp_path, devpi, devpi_venv_tokens=True, devpi_venv_extra_packages=more)
+    assert all_three.splitlines()[-2:] == more
+    both = requirements_of_the_role(tmp_path, devpi, devpi_venv_tokens=True)
+    assert environment.run(find_links=str(wheels), requirements=both)["actions"] == ["made"]
+    assert environment.python("import devpi_tokens.server, devpi_web; print('there')") == "there"
+    assert not environment.run(find_links=str(wheels), requirements=both)["changed"]
+    assert environment.run(find_links=str(wheels), requirements=without)["actions"] == ["upgraded"]
+    assert environment.python("import importlib.util as u; print(u.find_spec('devpi_tokens'))") == "None"
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -1,0 +1,349 @@
+# Copyright: The wheelhouse.devpi authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tokens of the plugin devpi-tokens: as declared, as the server lists them, and as the secret that is shown once.
+
+A token's restrictions are texts such as ``expires=1826997414`` or ``indexes=team/dev,team/release``. The server stores
+nothing else of a token but its id, so a token that is made for a file carries a mark among them: a ``not_before`` that
+is negative, at random, and so restricts nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Iterable, Iterator, Mapping
+
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import Client, ClientError, RequestFailed
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import FORBIDDEN_IN_NAMES, PROJECT_NAME
+
+# What devpi-server asks for where a token may be used; it never lets one change users.
+PERMISSIONS = [
+    "del_entry",
+    "del_project",
+    "del_verdata",
+    "index_create",
+    "index_delete",
+    "index_modify",
+    "pkg_read",
+    "toxresult_upload",
+    "upload",
+]
+LISTS = ("allowed", "indexes", "projects")
+MARK = "not_before=-"
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+TIME = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?)?")
+CLOCKS = 300  # seconds by which a clock may be set, or two clocks differ
+
+
+class TokenError(ValueError):
+    """Options that cannot be used, a file that cannot, or a server without the plugin; the message says the way out."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token without its secret.
+
+    :param restrictions: those that the server stores, and those that somebody added later.
+    """
+
+    user: str
+    id: str
+    restrictions: tuple[str, ...]
+
+
+def read_secret(secret: str) -> Token:
+    """Return whose token the secret is and what it may do. Whether it is valid, only the server knows.
+
+    :param secret: ``devpi-`` and, in base64, the binary form of a macaroon, version 2.
+    :raises TokenError: it is nothing of the kind, or not whole.
+    """
+    body = secret[len("devpi-") :] if secret.startswith("devpi-") else ""
+    try:
+        data = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
+        packets = list(_packets(data[1:]))
+        names = [content.decode() for kind, content in packets if kind == 2]
+    except (IndexError, ValueError):
+        data, packets, names = b"", [], []
+    if data[:1] != b"\x02" or not names or packets[-1][0] != 6 or len(packets[-1][1]) != 32:
+        raise TokenError("this is no token of devpi-tokens, or not the whole of one")
+    user, _dash, token_id = names[0].rpartition("-")
+    return Token(user, token_id, tuple(names[1:]))
+
+
+def _packets(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield each field's type and content; a type of 0 ends a section and has no content."""
+    at = 0
+    while at < len(data):
+        kind = data[at]
+        at += 1
+        if kind == 0:
+            continue
+        length = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        if at + length > len(data):
+            raise IndexError
+        yield kind, data[at : at + length]
+        at += length
+
+
+def duration(text: str, option: str) -> int:
+    """Return the seconds that a text such as ``90d`` means."""
+    match = re.fullmatch(r"(\d+)\s*([smhdw])", text.strip())
+    if not match:
+        raise TokenError(f"{option}: {text!r} is no duration; write it as 90d, with s, m, h, d or w behind the number")
+    return int(match[1]) * UNITS[match[2]]
+
+
+def moment(text: str, option: str) -> int:
+    """Return the seconds since 1970 of a text such as ``2030-01-31T12:00:00Z``; without a zone it is UTC."""
+    try:
+        if not TIME.fullmatch(text.strip()):
+            raise ValueError(text)
+        read = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+        seconds = int((read if read.tzinfo else read.replace(tzinfo=timezone.utc)).timestamp())
+    except (ValueError, OverflowError):
+        seconds = -1
+    if seconds < 0:
+        raise TokenError(f"{option}: {text!r} is no time; write it as 2030-01-31 or 2030-01-31T12:00:00Z")
+    return seconds
+
+
+def iso(seconds: int) -> str:
+    """Return the time as ``2030-01-31T12:00:00Z``, or the number where no calendar has it."""
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return str(seconds)
+
+
+def described(restrictions: Iterable[str]) -> dict[str, Any]:
+    """Return the restrictions for a person to read: lists, and times in UTC. The mark is left out."""
+    shown: dict[str, Any] = {}
+    for restriction in restrictions:
+        name, _equals, value = restriction.partition("=")
+        if restriction.startswith(MARK):
+            continue
+        if name in LISTS:
+            shown[name] = sorted({_project(each) if name == "projects" else each for each in value.split(",")})
+        elif name in ("expires", "not_before") and re.fullmatch(r"\d+", value):
+            shown[name] = iso(int(value))
+        else:
+            shown[name] = value
+    return shown
+
+
+def _project(name: str) -> str:
+    return re.sub("[-_.]+", "-", name).lower()
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A token as it should be.
+
+    :param lists: each list that restricts it.
+    :param expires: as it was given, for a person to read.
+    :param lifetime: of a new token in seconds; None where it ends at a moment, or never.
+    :param ends: the moment; None where it has a lifetime, or never ends.
+    :param renew_before: how long before its end, in seconds, a token with a lifetime is replaced.
+    """
+
+    user: str
+    lists: Mapping[str, tuple[str, ...]]
+    expires: str
+    lifetime: int | None
+    ends: int | None
+    not_before: int | None
+    renew_before: int
+
+    def restrictions(self, now: int, *, marked: bool) -> dict[str, Any]:
+        """Return what the server is to store of a new token."""
+        body: dict[str, Any] = {name: list(each) for name, each in self.lists.items()}
+        body["expires"] = "never"
+        if self.lifetime is not None or self.ends is not None:
+            body["expires"] = self.ends if self.lifetime is None else now + self.lifetime
+        if self.not_before is not None:
+            body["not_before"] = self.not_before
+        elif marked:
+            body["not_before"] = -1 - secrets.randbits(63)
+        return body
+
+    def shown(self) -> dict[str, Any]:
+        """Return what a new token will be restricted to, in the same words at any time."""
+        shown: dict[str, Any] = {name: list(each) for name, each in self.lists.items()}
+        shown["expires"] = f"in {self.expires}" if self.lifetime is not None else "never"
+        for name, seconds in (("expires", self.ends), ("not_before", self.not_before)):
+            if seconds is not None:
+                shown[name] = iso(seconds)
+        return shown
+
+    def flaw(self, token: Token, now: int) -> str:
+        """Return why the token is not as declared, or nothing where it is."""
+        there = described(token.restrictions)
+        wanted = self.shown()
+        names = [restriction.partition("=")[0] for restriction in token.restrictions]
+        expires, _dummy = there.pop("expires", "never"), wanted.pop("expires")
+        if there != wanted or len(names) != len(set(names)):
+            return "it is restricted otherwise"
+        ends = next((each.partition("=")[2] for each in token.restrictions if each.startswith("expires=")), "never")
+        if self.lifetime is None:
+            return "" if expires == self.shown()["expires"] else "it expires at another time"
+        left = int(ends) - now if re.fullmatch(r"\d+", ends) else None
+        if left is None or left > self.lifetime + CLOCKS:
+            return "it expires later than declared"
+        if left <= 0:
+            return "it is expired"
+        return "it expires soon" if left <= self.renew_before else ""
+
+
+def declared_token(params: Mapping[str, Any], now: int) -> Declared:
+    """Return the token that a module's options declare.
+
+    :raises TokenError: with all that is wrong with them, a sentence each.
+    """
+    problems = []
+    values: dict[str, int | None] = {"lifetime": None, "ends": None, "not_before": None, "renew_before": 0}
+
+    def take(name: str, read: Any, option: str) -> None:
+        try:
+            values[name] = read(params[option], option)
+        except TokenError as error:
+            problems.append(str(error))
+
+    if params["expires"] != "never":
+        ends = bool(TIME.fullmatch(params["expires"].strip()))
+        take("ends" if ends else "lifetime", moment if ends else duration, "expires")
+    if params["not_before"] is not None:
+        take("not_before", moment, "not_before")
+    if params["path"] is not None:
+        take("renew_before", duration, "renew_before")
+    lists = {name: params[name] for name in LISTS if params[name] is not None}
+    problems += [
+        f"{name} is empty, so the token could do nothing; leave {name} out where it is not to be restricted"
+        for name, given in lists.items()
+        if not given
+    ]
+    problems += [
+        f"indexes: {index!r} is no index; write it as user/index"
+        for index in lists.get("indexes", [])
+        if index.count("/") != 1 or not all(each and not FORBIDDEN_IN_NAMES.search(each) for each in index.split("/"))
+    ]
+    problems += [
+        f"projects: {project!r} is no name of a project"
+        for project in lists.get("projects", [])
+        if not PROJECT_NAME.fullmatch(project)
+    ]
+    lifetime, ends_at, renew_before = values["lifetime"], values["ends"], values["renew_before"] or 0
+    if lifetime is not None and renew_before >= lifetime:
+        problems.append(
+            f"renew_before: {params['renew_before']} is no less than expires: {params['expires']}, so each run would "
+            "make a new token; give a shorter renew_before"
+        )
+    end = now + lifetime if lifetime is not None else ends_at
+    if end is not None and end <= max(now, values["not_before"] or 0):
+        problems.append(
+            f"expires: {params['expires']} is over before the token can be used; give a later time, or an earlier "
+            "not_before"
+        )
+    if problems:
+        raise TokenError("\n".join(problems))
+    return Declared(
+        user=params["user"],
+        lists={
+            name: tuple(sorted({_project(each) if name == "projects" else each for each in given}))
+            for name, given in lists.items()
+        },
+        expires=params["expires"],
+        lifetime=lifetime,
+        ends=ends_at,
+        not_before=values["not_before"],
+        renew_before=renew_before,
+    )
+
+
+def stored(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the restrictions that the server keeps and lists for what was sent, in its order."""
+    return tuple(
+        f"{name}={','.join(value) if isinstance(value, list) else value}" for name, value in sorted(body.items())
+    )
+
+
+class NoSuchUser(ClientError):  # noqa: N818 - named for what happened, as those of the client
+    """The server has no user of this name."""
+
+
+class TokenApi:
+    """The tokens on one server.
+
+    :param client: as the user who may manage them.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.changed = False
+
+    def require_plugin(self, user: str) -> None:
+        """Ask without a login, where a server that has the plugin denies what one without it does not know.
+
+        :raises TokenError: the server hasn't the plugin.
+        """
+        try:
+            self.client.get_json(f"/{user}/+tokens")
+        except RequestFailed as error:
+            if error.status == 404:
+                raise TokenError(
+                    f"the devpi-server at {self.client.url} has no plugin devpi-tokens; install it with "
+                    "'devpi_venv_tokens: true' of the role wheelhouse.devpi.venv and restart the server. "
+                    "Nothing was changed."
+                ) from None
+            if error.status not in (401, 403):
+                raise
+
+    def of(self, user: str) -> list[Token]:
+        """Return the user's tokens by their ids.
+
+        :raises NoSuchUser: there is none of this name.
+        """
+        try:
+            listed = self.client.get_json(f"/{user}/+tokens")["tokens"]
+        except RequestFailed as error:
+            if error.status != 404:
+                raise
+            raise NoSuchUser(
+                f"the devpi-server at {self.client.url} has no user {user}; make the user first, or correct user"
+            ) from None
+        return [Token(user, token_id, tuple(listed[token_id].get("restrictions", ()))) for token_id in sorted(listed)]
+
+    def accepts(self, user: str, secret: str) -> bool:
+        """Whether the server takes the token, as it does not after a change of its own secret."""
+        try:
+            status = self.client.with_token(user, secret).get_json("/+api")["authstatus"]
+        except RequestFailed as error:
+            if error.status != 403:
+                raise
+            return False
+        return bool(status[0] == "ok")
+
+    def create(self, user: str, body: Mapping[str, Any]) -> str:
+        """Return the secret of a new token."""
+        secret = str(self.client.post(f"/{user}/+token-create", body).result["token"])
+        self.changed = True
+        return secret
+
+    def revoke(self, user: str, token_id: str) -> None:
+        """Have the server forget the token; one that is gone already is as good."""
+        try:
+            self.client.delete(f"/{user}/+tokens/{token_id}")
+        except RequestFailed as error:
+            if error.status != 404:
+                raise
+        self.changed = True
