@@ -28,7 +28,7 @@ options:
     default: root
   password:
     description:
-      - That user's password. It is needed only when something is to be changed.
+      - That user's password, or a token of the plugin devpi-tokens. It is needed only when something is to be changed.
       - If not set, the environment variable E(DEVPI_PASSWORD) on the managed host is used.
     type: str
   validate_certs:

@@ -27,6 +27,8 @@ from ansible.module_utils.basic import env_fallback
 from ansible.module_utils.urls import Request, make_context
 
 RETRY_AFTER = (0.2, 0.6)  # seconds before the second and the third attempt of a read
+# Of the plugin devpi-tokens; what the server gives for a login is shorter and begins otherwise.
+TOKEN = re.compile(r"devpi-[A-Za-z0-9_=-]{60,}")
 BUSY = (502, 503, 504)  # what a proxy answers while devpi-server restarts
 
 
@@ -111,7 +113,7 @@ class Client:
 
     :param url: of the server, with the path where it lives behind a proxy; without credentials.
     :param username: who logs in, when a login is needed.
-    :param password: None where none is known; it is needed for ``login`` alone.
+    :param password: or a token of devpi-tokens, which needs no login; None where none is known.
     :param check_mode: refuse every request that could change something.
     :param validate_certs: verify the server's TLS certificate.
     :param ca_path: a bundle of CA certificates to trust in place of the system's.
@@ -208,6 +210,9 @@ class Client:
                 f"the password of {self.username} on {self.url} is needed and was not given; "
                 "give password, or set DEVPI_PASSWORD, or name the credentials_dir that holds it"
             )
+        if TOKEN.fullmatch(self.password):
+            self._token = self.password
+            return
         self._token = self._login(self.username, self.password)
 
     def is_password(self, username: str, password: str) -> bool:

@@ -255,6 +255,20 @@ def test_tools_publish_and_install_with_it(devpi: Devpi, path: Path, tmp_path: P
     assert upload(devpi, secret, "ci/dev", file) == 403
 
 
+def test_the_modules_take_it_in_place_of_a_password(devpi: Devpi, tmp_path: Path) -> None:
+    wheel = tmp_path / "promoted-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("promoted-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: promoted\nVersion: 1\n")
+    token = make(devpi, indexes=["ci/dev"])
+    arguments = {"url": devpi.url, "username": "ci", "password": token, "index": "ci/dev", "files": [str(wheel)]}
+    asked = len(devpi.requests())
+    result = devpi.run("devpi_package", arguments)
+    assert well(result)["changed"]
+    assert token not in result.output
+    assert "POST /+login" not in devpi.requests()[asked:]
+    assert "promoted" in devpi.ask("GET", "/ci/dev")["projects"]
+
+
 def test_one_for_reading_is_refused_an_upload(devpi: Devpi, path: Path, tmp_path: Path) -> None:
     well(run(devpi, path=path, allowed=["pkg_read"]))
     file = wheel(tmp_path, "foo")

@@ -146,6 +146,15 @@ def test_why_an_upload_was_refused_is_in_the_title(server: Server) -> None:
         Client(server.url, "ann", "x").upload("/ann/dev/", [], "demo-1.0.tar.gz", b"")
 
 
+def test_a_token_of_devpi_tokens_is_sent_as_it_is(server: Server) -> None:
+    server.answer(200, {"result": {}})
+    token = "devpi-" + "MDAxN2xvY2F0aW9uIGh0dHA6Ly8xMjcuMC4wLjEKMDAxMmlkZW50aWZpZXIgY2k"
+    Client(server.url, "ci", token).patch("/ci/dev", {})
+    [(method, _path, headers, _body)] = server.asked
+    assert method == "PATCH"
+    assert base64.b64decode(headers["x-devpi-auth"]).decode() == f"ci:{token}"
+
+
 @pytest.mark.parametrize("write", ["put", "patch"])
 def test_check_mode_writes_nothing(server: Server, write: str) -> None:
     client = Client(server.url, "root", "x", check_mode=True)
