@@ -30,6 +30,7 @@ RETRY_AFTER = (0.2, 0.6)  # seconds before the second and the third attempt of a
 # Of the plugin devpi-tokens; what the server gives for a login is shorter and begins otherwise.
 TOKEN = re.compile(r"devpi-[A-Za-z0-9_=-]{60,}")
 BUSY = (502, 503, 504)  # what a proxy answers while devpi-server restarts
+SIMPLE_PAGE = "application/vnd.pypi.simple.v1+json"  # PEP 691
 
 
 def connection_options() -> dict[str, Any]:
@@ -185,9 +186,19 @@ class Client:
 
         :param path: below the server's URL, ``/alice/dev``.
         """
+        return self._read(path, "application/json")
+
+    def get_simple(self, path: str) -> dict[str, Any]:
+        """Return a project's simple page, as installers see it; tried up to three times.
+
+        :param path: of the page, ``/alice/dev/+simple/project/``.
+        """
+        return dict(self._read(path, SIMPLE_PAGE))
+
+    def _read(self, path: str, accept: str) -> Any:
         for pause in RETRY_AFTER:
             try:
-                return self._send("GET", path).result
+                return self._send("GET", path, accept=accept).result
             except Unreachable as error:
                 if not error.passing:
                     raise
@@ -195,7 +206,7 @@ class Client:
                 if error.status not in BUSY:
                     raise
             time.sleep(pause)
-        return self._send("GET", path).result
+        return self._send("GET", path, accept=accept).result
 
     def login(self) -> None:
         """Log in as ``username`` once; the token that the server gives for it (for 10 hours) is sent from then on.
@@ -281,10 +292,11 @@ class Client:
         path: str,
         body: Mapping[str, Any] | bytes | None = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> Answer:
         url = self.url + quote(path, safe="/+@?=")
         asked = f"{method} {url}"
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": accept}
         if self._token is not None:
             headers["X-Devpi-Auth"] = base64.b64encode(f"{self.username}:{self._token}".encode()).decode()
         data = None
@@ -336,14 +348,15 @@ class Client:
             parsed = {}
         if not isinstance(parsed, dict):
             parsed = {}
+        page = headers.get_content_type() == SIMPLE_PAGE
         # An upload is answered with an empty page.
-        if status < 400 and content and "result" not in parsed and "message" not in parsed:
+        if status < 400 and content and not ({"files"} if page else {"result", "message"}) & set(parsed):
             raise NotDevpi(
                 f"{asked}: the answer {status} is not devpi's JSON; look whether a proxy on the way changes it"
             )
         # Of a refused upload the message is blank and the title says why.
         message = " ".join(str(parsed.get("message", "")).split()) or str(parsed.get("title", ""))
-        return Answer(status, parsed.get("result"), message)
+        return Answer(status, parsed if page else parsed.get("result"), message)
 
     def _way_out(self, status: int) -> str:
         if status in (401, 403):

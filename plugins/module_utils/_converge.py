@@ -336,7 +336,7 @@ def connect(module: AnsibleModule, credentials: Credentials | None) -> Client:
         proxy=params["use_proxy"],
         timeout=params["timeout"],
     )
-    if client.plain and not is_loopback(client.host):
+    if client.plain and password and not is_loopback(client.host):
         module.warn(
             f"url {client.url} is plain http, so passwords cross the network unencrypted; put TLS in front of it"
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import hashlib
 import importlib
 import json
 import os
@@ -16,21 +17,27 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from ansible.plugins.loader import init_plugin_loader
 
 CHECKOUT = Path(__file__).parents[2]
 # script/_setup puts a link to the checkout there.
 COLLECTIONS = Path(sys.prefix, "collections")
 sys.path.insert(0, str(COLLECTIONS))
+# For tests that load a plugin by its name, as Ansible does; later, Python would have found the collection by itself.
+init_plugin_loader([str(COLLECTIONS)])
 
 # A password and what argon2-cffi's PasswordHasher().hash makes of it
 HASHED = "CANARY-hashed"
@@ -167,8 +174,23 @@ class Devpi:
             if name != "root":
                 self.ask("DELETE", f"/{name}", None, token)
 
-    def upload(self, index: str, project: str, version: str, filename: str, **fields: str) -> None:
-        """Upload a release file, whose content is its name."""
+    def make(self, path: str, **settings: object) -> None:
+        """Make an index, and its user where that is missing; a mirror where the settings name an upstream."""
+        token = self.token()
+        user = path.split("/", maxsplit=1)[0]
+        if user not in self.tree():
+            self.ask("PUT", f"/{user}", {"password": "CANARY"}, token)
+        seven = self.is_7
+        upstream = settings.pop("mirror_url", None)
+        if upstream is None:
+            settings = {"type": "local" if seven else "stage", "acl_upload": ["root"], **settings}
+        else:
+            kind, prefix = ("remote", "remote") if seven else ("mirror", "mirror")
+            settings = {"type": kind, f"{prefix}_url": upstream, f"{prefix}_no_project_list": True, **settings}
+        self.ask("PUT", f"/{path}", settings, token)
+
+    def upload(self, index: str, project: str, version: str, filename: str, **fields: str) -> str:
+        """Upload a release file, whose content is its name, and return the SHA-256 of that."""
         fields = {":action": "file_upload", "name": project, "version": version, **fields}
         boundary = secrets.token_hex(8)
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="'
@@ -181,6 +203,7 @@ class Devpi:
         request = urllib.request.Request(f"{self.url}/{index}/", body.encode(), headers)  # noqa: S310 - loopback
         with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
             assert response.status == 200
+        return hashlib.sha256(filename.encode()).hexdigest()
 
     def run(
         self,
@@ -221,12 +244,43 @@ class Devpi:
         return {**inherited, "PYTHONPATH": str(COLLECTIONS), "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
 
 
-@pytest.fixture(scope="session")
-def running_devpi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devpi]:
+class Upstream(ThreadingHTTPServer):
+    """What mirrors mirror: simple pages (PEP 691), and a list of what was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), UpstreamHandler)
+        self.pages: dict[str, list[dict[str, Any]]] = {}
+        self.asked: list[str] = []
+
+    def url(self, credentials: str = "") -> str:
+        return f"http://{credentials}127.0.0.1:{self.server_port}/simple/"
+
+
+class UpstreamHandler(BaseHTTPRequestHandler):
+    server: Upstream
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        project = self.path.removeprefix("/simple/").rstrip("/")
+        files = self.server.pages.get(project)
+        page = {"meta": {"api-version": "1.0"}, "name": project, "files": files}
+        data = b"" if files is None else json.dumps(page).encode()
+        self.send_response(404 if files is None else 200)
+        self.send_header("Content-Type", "application/vnd.pypi.simple.v1+json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *args: object) -> None:
+        """Keep quiet."""
+
+
+@contextmanager
+def serve(directory: Path, *options: str, init: tuple[str, ...] = ()) -> Iterator[Devpi]:
+    """Run a new devpi-server, with options for it and for devpi-init."""
     venv = os.environ.get("DEVPI_TEST_VENV")
     if not venv or not Path(venv, "bin", "devpi-server").exists():
         pytest.fail(f"DEVPI_TEST_VENV ({venv}) names no virtual environment with devpi-server; script/test makes one")
-    directory = tmp_path_factory.mktemp("devpi")
     directory.chmod(0o700)
     password = secrets.token_urlsafe(12)
     with socket.socket() as probe:
@@ -243,10 +297,10 @@ def running_devpi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devpi]:
     server, secret, log = directory / "server", directory / "secret", directory / "log"
     for command in (
         [programs / "devpi-gen-secret", "--secretfile", secret],
-        [programs / "devpi-init", "--serverdir", server],
+        [programs / "devpi-init", "--serverdir", server, *init],
     ):
         subprocess.run(command, env=environment, check=True, capture_output=True)
-    command = [programs / "devpi-server", "--serverdir", server, "--secretfile", secret, "--offline-mode"]
+    command = [programs / "devpi-server", "--serverdir", server, "--secretfile", secret, *options]
     command += ["--host", "127.0.0.1", "--port", str(port), "--restrict-modify", "root"]
     # Without devpi-web there is no such option, and no indexer.
     if (programs / "devpi-clear-search-index").exists():
@@ -269,7 +323,35 @@ def running_devpi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devpi]:
         process.wait(30)
 
 
+@pytest.fixture(scope="session")
+def running_devpi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devpi]:
+    with serve(tmp_path_factory.mktemp("devpi"), "--offline-mode") as devpi:
+        yield devpi
+
+
 @pytest.fixture
 def devpi(running_devpi: Devpi) -> Devpi:
     running_devpi.reset()
     return running_devpi
+
+
+@pytest.fixture(scope="session")
+def running_mirroring_devpi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devpi]:
+    # Without root/pypi, since its upstream is the real one.
+    with serve(tmp_path_factory.mktemp("mirroring"), init=("--no-root-pypi",)) as devpi:
+        yield devpi
+
+
+@pytest.fixture
+def mirroring_devpi(running_mirroring_devpi: Devpi) -> Devpi:
+    """Return a server that asks the upstreams of its mirrors."""
+    running_mirroring_devpi.reset()
+    return running_mirroring_devpi
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as each:
+        threading.Thread(target=each.serve_forever, args=(0.01,), daemon=True).start()
+        yield each
+        each.shutdown()

@@ -155,6 +155,21 @@ def test_a_token_of_devpi_tokens_is_sent_as_it_is(server: Server) -> None:
     assert base64.b64decode(headers["x-devpi-auth"]).decode() == f"ci:{token}"
 
 
+def test_a_simple_page_is_asked_for_and_taken_as_it_is(server: Server) -> None:
+    page = {"meta": {"api-version": "1.0"}, "name": "tool", "files": []}
+    headers = {**DEVPI, "Content-Type": "application/vnd.pypi.simple.v1+json"}
+    server.answer(503, "<html>", {"Server": "nginx"})
+    server.answer(200, page, headers)
+    assert Client(server.url, "root").get_simple("/a/dev/+simple/tool/") == page
+    [_first, (method, path, asked, _dummy)] = server.asked
+    assert (method, path) == ("GET", "/a/dev/+simple/tool/")
+    assert asked["accept"] == "application/vnd.pypi.simple.v1+json"
+    for body in ({"message": "no files"}, "<html>"):
+        server.answers[:] = [(200, headers, body)]
+        with pytest.raises(NotDevpi, match="is not devpi's JSON"):
+            Client(server.url, "root").get_simple("/a/dev/+simple/tool/")
+
+
 @pytest.mark.parametrize("write", ["put", "patch"])
 def test_check_mode_writes_nothing(server: Server, write: str) -> None:
     client = Client(server.url, "root", "x", check_mode=True)
