@@ -97,7 +97,7 @@ class Passwords:
             if self.credentials is None:
                 needed = "to be created" if user.name not in existing else "declared with update_password: always"
                 found.append(
-                    f"{user.where}: the user is {needed} and has no password; give one as password, "
+                    f"{user.where}: the user is {needed} and has no password; give one as {user.credential_option}, "
                     "or name a credentials_dir for a generated one"
                 )
                 continue

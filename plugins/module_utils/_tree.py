@@ -143,6 +143,7 @@ class User:
     :param password: None where none was given; never part of the representation.
     :param password_hash: what devpi-server is to keep in the place of a hash of its own making; never shown either.
     :param update_password: whether the password also holds for a user who exists.
+    :param credential_option: what the option with the password is called.
     :param known: the user exists or is declared elsewhere, and is no object of this declaration: its indexes are.
     :param purged: as an index's.
     """
@@ -154,6 +155,7 @@ class User:
     password: str | None = field(default=None, repr=False)
     password_hash: str | None = field(default=None, repr=False)
     update_password: bool = False
+    credential_option: str = "password"
     known: bool = False
     force: bool = False
     purged: bool = False
@@ -172,11 +174,12 @@ def parse(users: Iterable[Mapping[str, Any]], where: str) -> list[User]:
     ]
 
 
-def parse_user(params: Mapping[str, Any], where: str, path: str = "") -> User:
+def parse_user(params: Mapping[str, Any], where: str, path: str = "", credential_option: str = "password") -> User:
     """Return one declared user with its indexes.
 
     :param where: how messages call the user.
     :param path: where the user stands in the variable; empty where no index is declared beside it.
+    :param credential_option: the key of the user's own password.
     """
     name = params["name"]
     return User(
@@ -185,9 +188,10 @@ def parse_user(params: Mapping[str, Any], where: str, path: str = "") -> User:
         absent=params["state"] == "absent",
         keys={key: params[key] for key in USER_KEYS if params[key] is not None},
         # An inventory's default for "none given" is the empty string; nobody is ever given an empty password.
-        password=params["password"] or None,
+        password=params[credential_option] or None,
         password_hash=params["password_hash"] or None,
         update_password=params["update_password"] == "always",  # noqa: S105 - a choice, no password
+        credential_option=credential_option,
         force=params["force"],
         indexes=tuple(
             parse_index(name, each, f"{path}.indexes[{number}] ({name}/{each['name']})")
@@ -487,7 +491,9 @@ def _bad_password(password: str, where: str) -> Iterator[str]:
 
 def _bad_hash(user: User) -> Iterator[str]:
     if user.password is not None:
-        yield f"{user.where}: password and password_hash exclude each other; give the one or the other"
+        yield (
+            f"{user.where}: {user.credential_option} and password_hash exclude each other; give the one or the other"
+        )
     if not ARGON2.fullmatch(user.password_hash or ""):
         yield (
             f"{user.where}: password_hash is no hash of argon2 ($argon2id$v=…$m=…,t=…,p=…$salt$hash); "
@@ -496,7 +502,7 @@ def _bad_hash(user: User) -> Iterator[str]:
     if user.update_password:
         yield (
             f"{user.where}: update_password: always compares, and a server shows no hash to compare with; "
-            "give the password itself, or leave update_password at on_create"
+            f"give {user.credential_option}, or leave update_password at on_create"
         )
 
 

@@ -114,8 +114,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    params = {**module.params, "password": module.params["user_password"]}
-    converge(module, [parse_user(params, f"user {params['name']}")])
+    user = parse_user(module.params, f"user {module.params['name']}", credential_option="user_password")
+    converge(module, [user])
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ class Result:
 RULES = {("block type:remote if local_exists",): [], ("allow all",): ["*"]}
 TRUST = {"none": "intersection", "type:not remote": "union"}
 WORDS = {
-    **{key: key for key in ("volatile", "title", "description", "custom_data")},
+    **{key: key for key in ("volatile", "title", "description", "custom_data", "house_rule")},
     "remote_url": "mirror_url",
     "remote_web_url_fmt": "mirror_web_url_fmt",
     "remote_refresh_delay": "mirror_cache_expiry",
@@ -217,7 +217,12 @@ class Devpi:
         It runs in a fork of this process, where what it imports is there already: a new Python takes 0.3 s for that.
         """
         main = importlib.import_module(f"ansible_collections.wheelhouse.devpi.plugins.modules.{module}").main
-        arguments = {**arguments, "_ansible_check_mode": check, "_ansible_diff": True}
+        arguments = {
+            **arguments,
+            "_ansible_module_name": module,
+            "_ansible_check_mode": check,
+            "_ansible_diff": True,
+        }
         with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as printed:
             json.dump({"ANSIBLE_MODULE_ARGS": arguments}, given)
             given.seek(0)
@@ -232,6 +237,30 @@ class Devpi:
             output = printed.read()
         assert output.rstrip().endswith("}"), output
         return Result(output, json.loads(output))
+
+    def check_real_again(self, module: str, arguments: Mapping[str, Any]) -> Result:
+        """Run a module in check mode, for real, and again; return the real run's result."""
+        before = self.tree()
+        predicted = self.run(module, arguments, check=True)
+        assert self.tree() == before, "check mode changed something"
+        real = self.run(module, arguments)
+        assert not real.values.get("failed"), real["msg"]
+        assert predicted.values == real.values
+        after = self.tree()
+        assert real["changed"] is (after != before or bool(self.passwords_set(real)))
+        again = self.run(module, arguments)
+        assert again["changed"] is False, again["diff"]
+        assert again["diff"] == {"before": {}, "after": {}}
+        assert self.tree() == after
+        for result in (predicted, real, again):
+            for secret in (self.root_password, "CANARY", HASH):
+                assert secret not in result.output
+        return real
+
+    @staticmethod
+    def passwords_set(result: Result) -> list[str]:
+        """Return whose passwords the run says that it set: the tree does not show them."""
+        return [change["user"] for change in result["changes"] if "password" in change["keys"]]
 
     @staticmethod
     def command(module: str) -> list[str]:
@@ -291,6 +320,7 @@ def serve(directory: Path, *options: str, init: tuple[str, ...] = ()) -> Iterato
         **{key: value for key, value in os.environ.items() if not key.startswith("DEVPI")},
         **{f"DEVPISERVER_{key}": value for key, value in small.items()},
         "DEVPISERVER_ROOT_PASSWD": password,
+        "PYTHONPATH": str(CHECKOUT / "tests" / "integration" / "plugin"),
         "PYTHONWARNINGS": "ignore",
     }
     programs = Path(venv, "bin")

@@ -21,10 +21,6 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 SUPPORT = {"full", "partial", "none", "N/A"}
 
 
-class Captured(Exception):
-    """What a module gave to AnsibleModule."""
-
-
 @pytest.fixture(scope="module")
 def documented() -> dict[str, dict[str, Any]]:
     """Return what ansible-doc says of each module, the fragments merged."""
@@ -44,12 +40,9 @@ def captured(name: str) -> dict[str, Any]:
     """Return the arguments with which main() makes its AnsibleModule."""
     module = importlib.import_module(f"ansible_collections.wheelhouse.devpi.plugins.modules.{name}")
 
-    def capture(_self: object, argument_spec: dict[str, Any], **arguments: Any) -> None:
-        raise Captured({"argument_spec": argument_spec, **arguments})
-
-    with mock.patch.object(AnsibleModule, "__init__", capture), pytest.raises(Captured) as caught:
+    with mock.patch.object(AnsibleModule, "__init__", side_effect=SystemExit) as made, pytest.raises(SystemExit):
         module.main()
-    return dict(caught.value.args[0])
+    return dict(made.call_args.kwargs)
 
 
 def taken(options: dict[str, dict[str, Any]], path: str = "") -> dict[str, dict[str, Any]]:
