@@ -200,23 +200,40 @@ def sanity() -> Iterator[Check]:
     yield Check("ansible-test sanity", command, environment, directory=copy, report=report)
 
 
-def integration() -> Iterator[Check]:
-    """The modules against real servers, of the newest Python here and of Python 3.8 if there is one."""
-    lock = str(ROOT / "roles" / "venv" / "files" / "devpi.lock")
+def integration() -> Iterator[Check | list[Check]]:
+    """The modules against real servers: the role's lock on the newest Python and on 3.8, devpi-server 7, and tokens."""
+    files = ROOT / "roles" / "venv" / "files"
+    lock, tokens = files / "devpi.lock", files / "devpi-tokens.lock"
     dry = ["uv", "pip", "install", "--dry-run", "--require-hashes", "--python-version", "3.8", "--target"]
-    yield Check("lock resolves for Python 3.8", [*dry, str(CACHE / "nothing"), "-r", lock])
-    for name, python in {
-        "devpi": sys.executable,
-        "devpi of Python 3.8": shutil.which("python3.8", path=":".join(interpreters())),
-    }.items():
+    yield Check("lock resolves for Python 3.8", [*dry, str(CACHE / "nothing"), "-r", str(lock), "-r", str(tokens)])
+    python_3_8 = shutil.which("python3.8", path=":".join(interpreters()))
+    if not python_3_8:
+        say("  --      no Python 3.8 on PATH or of pyenv's: the lock was resolved for it, not installed")
+    servers: dict[str, tuple[str | None, list[Path]]] = {
+        "devpi": (sys.executable, [lock]),
+        "devpi of Python 3.8": (python_3_8, [lock]),
+        "devpi 7": (sys.executable, [ROOT / "requirements" / "devpi7.txt"]),
+        "devpi with tokens": (sys.executable, [lock, tokens]),
+    }
+    # What the roles install is 6; the environment itself is tested once.
+    only_here = {"test_devpi_token.py": "devpi with tokens", "test_devpi_venv.py": "devpi with tokens"}
+    not_of_7 = ("test_devpi_server.py",)
+    tests = []
+    for name, (python, locks) in servers.items():
         if not python:
-            say("  --      no Python 3.8 on PATH or of pyenv's: the lock was resolved for it, not installed")
             continue
         venv = CACHE / name.replace(" ", "-")
         yield Check(f"{name} venv", ["uv", "venv", "--clear", "--python", python, str(venv)])
-        sync = ["uv", "pip", "sync", "--require-hashes", "--python", str(venv / "bin" / "python"), lock]
+        sync = ["uv", "pip", "sync", "--require-hashes", "--python", str(venv / "bin" / "python"), *map(str, locks)]
         yield Check(f"{name} lock installs", sync)
-        yield pytest(f"{name} integration", "tests/integration", DEVPI_TEST_VENV=str(venv))
+        folder = ROOT / "tests" / "integration"
+        if name in only_here.values():
+            chosen = [str(folder / file) for file, where in only_here.items() if where == name]
+        else:
+            left_out = [*only_here, *(not_of_7 if name == "devpi 7" else ())]
+            chosen = [str(folder), *(f"--ignore={folder / file}" for file in left_out)]
+        tests.append(pytest(f"{name} integration", *chosen, DEVPI_TEST_VENV=str(venv)))
+    yield tests
 
 
 def interpreters() -> list[str]:
@@ -267,7 +284,7 @@ def run_step(checks: Iterator[Check | list[Check]]) -> list[Check]:
 
 def main() -> int:
     """Run the steps that the command line names."""
-    steps: dict[str, Callable[[], Iterator[Check]]] = {
+    steps: dict[str, Callable[[], Iterator[Check] | Iterator[Check | list[Check]]]] = {
         "static": static,
         "unit": unit,
         "build": build,
