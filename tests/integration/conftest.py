@@ -30,14 +30,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from ansible.plugins.loader import init_plugin_loader
 
 CHECKOUT = Path(__file__).parents[2]
 # script/_setup puts a link to the checkout there.
 COLLECTIONS = Path(sys.prefix, "collections")
 sys.path.insert(0, str(COLLECTIONS))
-# For tests that load a plugin by its name, as Ansible does; later, Python would have found the collection by itself.
-init_plugin_loader([str(COLLECTIONS)])
 
 # A password and what argon2-cffi's PasswordHasher().hash makes of it
 HASHED = "CANARY-hashed"

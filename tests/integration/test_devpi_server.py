@@ -143,9 +143,9 @@ def test_a_database_without_its_nodeinfo_is_not_overwritten(server):
 def test_a_configuration_that_devpi_server_cannot_read_replaces_nothing(server):
     server.init()
     before = server.config.read_text()
-    said = server.init(config="devpi-server:\n  no-such-option: 1\n")
+    said = server.init(config="devpi-server:\n  port: many\n")
     assert said["failed"]
-    assert "no-such-option" in said["msg"]
+    assert "invalid int value: 'many'" in said["msg"]
     assert server.config.read_text() == before
     assert [path.name for path in server.config.parent.iterdir()] == [server.config.name]
 
@@ -160,3 +160,15 @@ def test_a_changed_configuration_is_predicted_and_shown_without_its_secrets(serv
     assert server.init(config=config)["configured"]
     assert server.config.read_text() == config
     assert not server.init(config=config)["changed"]
+
+
+def test_an_option_that_devpi_server_does_not_know_is_refused_where_it_says_so(server):
+    server.init()
+    unknown = "devpi-server:\n  no-such-option: 1\n"
+    draft = server.config.with_name("draft")
+    draft.write_text(unknown)
+    program = Path(os.environ["DEVPI_TEST_VENV"], "bin", "devpi-server")
+    said = subprocess.run([program, "--configfile", draft, "--version"], capture_output=True, text=True, check=True)
+    refused = server.init(config=unknown)
+    # 6.15 is silent
+    assert refused.get("failed", False) is ("no-such-option" in said.stdout + said.stderr)

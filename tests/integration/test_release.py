@@ -12,11 +12,19 @@ from urllib.request import urlopen
 
 import pytest
 from ansible.errors import AnsibleError
-from ansible.plugins.loader import lookup_loader
+from ansible.plugins.loader import init_plugin_loader, lookup_loader
 from ansible_collections.wheelhouse.devpi.plugins.lookup import release
+
+COLLECTIONS = Path(sys.prefix, "collections")
 
 if TYPE_CHECKING:
     from conftest import Devpi, Upstream
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _plugins() -> None:
+    """Load plugins by their names, as Ansible does; before this the modules' own tests have run without it."""
+    init_plugin_loader([str(COLLECTIONS)])
 
 
 @pytest.fixture(autouse=True)
