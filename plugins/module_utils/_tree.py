@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Iterable, Iterator, Mapping, cast
 from urllib.parse import urlsplit
 
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import inexpressible
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import ONLY_IN_7, inexpressible
 
 STATE: dict[str, Any] = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 FORCE: dict[str, Any] = {"type": "bool", "default": False}
@@ -242,6 +242,12 @@ def differs(key: str, declared: object, observed: Mapping[str, Any]) -> bool:
     if key in TEXTS and not declared and not there:
         return False
     return json.dumps(declared, sort_keys=True) != json.dumps(there, sort_keys=True)
+
+
+def keys_of_plugins(observed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of an index, as the server shows it, what devpi-server itself does not know."""
+    own = {"type", "projects", *INDEX_KEYS, *ONLY_IN_7}
+    return {key: value for key, value in observed.items() if key not in own and value is not None}
 
 
 def secrets_in(value: object) -> set[str]:
