@@ -336,7 +336,7 @@ class _Checks:
             yield from _bad_hash(user)
         for key, value in user.keys.items():
             yield from _unstorable(key, value, user.where)
-        if user.known and user.name not in self.existing:
+        if user.known and user.name not in self.existing and not all(index.absent for index in user.indexes):
             near = difflib.get_close_matches(user.name, self.existing, n=1)
             guess = f"did you mean {near[0]}?" if near else "make the user first"
             yield f"{user.where}: there is no user {user.name}; {guess}"
