@@ -32,6 +32,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
     User,
     check,
     differs,
+    keys_of_plugins,
     mirror_passwords,
     order,
 )
@@ -50,6 +51,7 @@ class Change:
     :param password: the password to set; None for the one in the credentials directory.
     :param password_hash: what to set in the place of a password.
     :param locked: paths of the indexes that must be made volatile before the deletion.
+    :param kept: keys of an index that stay as they are and have to be sent for it.
     """
 
     action: str
@@ -62,6 +64,7 @@ class Change:
     password: str | None = field(default=None, repr=False)
     password_hash: str | None = field(default=None, repr=False)
     locked: tuple[str, ...] = ()
+    kept: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -168,7 +171,7 @@ def _index_step(index: Index, observed: Mapping[str, Any] | None) -> Change | No
     if not body:
         return None
     before = {key: observed[key] for key in body if key in observed}
-    return Change("update", index.user, index.name, body, before, body)
+    return Change("update", index.user, index.name, body, before, body, kept=keys_of_plugins(observed))
 
 
 def _deleted_index(index: Index, observed: Mapping[str, Any]) -> Change:
@@ -207,7 +210,7 @@ def apply(step: Change, client: Client, credentials: Credentials | None) -> None
         if step.password is None and credentials is not None:
             body["password"] = credentials.obtain(step.user)
     if step.action == "update":
-        client.patch(path, body)
+        _patch(client, path, body, step.kept)
         return
     try:
         client.put(path, body)
@@ -219,8 +222,25 @@ def apply(step: Change, client: Client, credentials: Credentials | None) -> None
         if step.index is not None:
             there = understood_index(there, client.version)
         rest = {key: value for key, value in step.body.items() if key != "type" and differs(key, value, there)}
-        if rest:
-            client.patch(path, rest if step.index is None else spoken(rest, client.version))
+        if rest and step.index is None:
+            client.patch(path, rest)
+        elif rest:
+            _patch(client, path, spoken(rest, client.version), keys_of_plugins(there))
+
+
+def _patch(client: Client, path: str, body: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
+    """Change the keys of ``body`` and no others.
+
+    devpi-server resets each key that a plugin defines and a request does not name. One whose plugin is no longer there
+    stays as it is, and is refused.
+    """
+    try:
+        client.patch(path, {**kept, **body})
+    except RequestFailed as error:
+        known = {key: value for key, value in kept.items() if f" {key}=" not in str(error)}
+        if error.status != 400 or known == kept:
+            raise
+        client.patch(path, {**known, **body})
 
 
 def _delete(step: Change, client: Client) -> None:

@@ -18,6 +18,8 @@ KEYS = {
     "mirror_use_external_urls": "remote_use_external_urls",
     "mirror_no_project_list": "remote_no_project_list",
 }
+# All that an index of 7 may have and one of 6 does not
+ONLY_IN_7 = (*KEYS.values(), "project_inheritance_rules", "trust_inheritance_rules_from")
 # False is what a server without the key does.
 ONLY_IN_6 = ("mirror_ignore_serial_header", "mirror_provides_core_metadata")
 EVERY_PROJECT = "allow all"

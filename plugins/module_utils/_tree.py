@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Iterable, Iterator, Mapping, cast
 from urllib.parse import urlsplit
 
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import inexpressible
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import ONLY_IN_7, inexpressible
 
 STATE: dict[str, Any] = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 FORCE: dict[str, Any] = {"type": "bool", "default": False}
@@ -244,6 +244,12 @@ def differs(key: str, declared: object, observed: Mapping[str, Any]) -> bool:
     return json.dumps(declared, sort_keys=True) != json.dumps(there, sort_keys=True)
 
 
+def keys_of_plugins(observed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of an index, as the server shows it, what devpi-server itself does not know."""
+    own = {"type", "projects", *INDEX_KEYS, *ONLY_IN_7}
+    return {key: value for key, value in observed.items() if key not in own and value is not None}
+
+
 def secrets_in(value: object) -> set[str]:
     """Return what no output may hold of parameters that are wrong in any way, for a module's ``no_log_values``.
 
@@ -330,7 +336,7 @@ class _Checks:
             yield from _bad_hash(user)
         for key, value in user.keys.items():
             yield from _unstorable(key, value, user.where)
-        if user.known and user.name not in self.existing:
+        if user.known and user.name not in self.existing and not all(index.absent for index in user.indexes):
             near = difflib.get_close_matches(user.name, self.existing, n=1)
             guess = f"did you mean {near[0]}?" if near else "make the user first"
             yield f"{user.where}: there is no user {user.name}; {guess}"

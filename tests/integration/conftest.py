@@ -139,6 +139,11 @@ class Devpi:
                 user["indexes"] = {name: in_words_of_6(config) for name, config in user["indexes"].items()}
         return tree
 
+    @property
+    def without_plugin(self) -> Path:
+        """Return the file which, where it exists, makes the plugin of the tests one that is not there."""
+        return self.log.with_name("without-plugin")
+
     def index(self, path: str) -> dict[str, Any]:
         user, name = path.split("/")
         return dict(self.tree()[user]["indexes"][name])
@@ -318,6 +323,7 @@ def serve(directory: Path, *options: str, init: tuple[str, ...] = ()) -> Iterato
         **{f"DEVPISERVER_{key}": value for key, value in small.items()},
         "DEVPISERVER_ROOT_PASSWD": password,
         "PYTHONPATH": str(CHECKOUT / "tests" / "integration" / "plugin"),
+        "HOUSE_RULE_IS_GONE": str(directory / "without-plugin"),
         "PYTHONWARNINGS": "ignore",
     }
     programs = Path(venv, "bin")
