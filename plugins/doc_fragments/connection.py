@@ -16,7 +16,7 @@ options:
       - The address of the devpi-server, V(http://127.0.0.1:3141), with the path under which a proxy serves it and
         without credentials.
       - If not set, the environment variable E(DEVPI_URL) on the managed host is used.
-      - Redirects are not followed. Plain http to another machine works, with a warning.
+      - Redirects are not followed. A password over plain http to another machine works, with a warning.
     type: str
     required: true
   username:
