@@ -163,6 +163,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
     WrongPassword,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import understood
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import Listener, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import Pypirc, PypircError
@@ -420,7 +421,8 @@ class Preflight:
                     password = credentials.read("root")
                 client = Client(url, "root", password, check_mode=True, proxy=False)
                 client.login()
-                existing, version = client.get_json("/"), client.version
+                everything = client.get_json("/")
+                existing, version = understood(everything, client.version), client.version
             except NoPassword:
                 self.problems.append(
                     f"a devpi-server runs at {url} and {source} is missing; give root's password in devpi_root_password"
