@@ -13,18 +13,15 @@ from urllib.request import urlopen
 import pytest
 from ansible.errors import AnsibleError
 from ansible.plugins.loader import init_plugin_loader, lookup_loader
-from ansible_collections.wheelhouse.devpi.plugins.lookup import release
 
-COLLECTIONS = Path(sys.prefix, "collections")
+# As Ansible does, to load a plugin by its name. Before anything else of the collection is imported, or Python itself
+# would have found that, and Ansible no longer does; so these tests run in a process of their own.
+init_plugin_loader([str(Path(sys.prefix, "collections"))])
+
+from ansible_collections.wheelhouse.devpi.plugins.lookup import release  # noqa: E402
 
 if TYPE_CHECKING:
     from conftest import Devpi, Upstream
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _plugins() -> None:
-    """Load plugins by their names, as Ansible does; before this the modules' own tests have run without it."""
-    init_plugin_loader([str(COLLECTIONS)])
 
 
 @pytest.fixture(autouse=True)
