@@ -327,10 +327,12 @@ def converge(module: AnsibleModule, users: list[User], purge: str = "none", purg
     result: dict[str, Any] = {
         "changed": bool(steps),
         "changes": [step.summary() for step in steps],
-        "generated": passwords.generated,
-        "purged": gone,
         "version": client.release,
     }
+    if not any(user.known for user in users):
+        result["generated"] = passwords.generated
+    if "purge" in params:
+        result["purged"] = gone
     if module._diff:
         result["diff"] = diff(steps)
     module.exit_json(**result)
