@@ -230,8 +230,8 @@ def test_a_key_that_no_plugin_knows_is_named(ann: Devpi) -> None:
         ("ann/dev", {"options": {"title": "t"}}, "options holds title, which is a key of its own"),
         ("ann/dev", {"options": {"house_rule": None}}, "options.house_rule is null"),
         ("ann/dev", {"custom_data": ["\ud800"]}, "custom_data[0] holds half a character"),
-        ("ann/dev", {"volatil": True}, "Unsupported parameters for (devpi_index) module: volatil."),
-        ("ann/dev", {"purge": "users"}, "Unsupported parameters for (devpi_index) module: purge."),
+        ("ann/dev", {"volatil": True}, "module: volatil."),
+        ("ann/dev", {"purge": "users"}, "module: purge."),
         ("ann/dev", {"type": "jail"}, "value of type must be one of: stage, mirror, local, remote, got: jail"),
     ],
 )
