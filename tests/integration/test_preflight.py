@@ -115,12 +115,6 @@ def test_somebody_else_on_the_port_is_named(devpi: Devpi, tmp_path: Path) -> Non
     assert f"({other.pid}), which listens on 127.0.0.1; set devpi_port to a free one or stop that process" in problem
 
 
-def test_only_root_can_run_most_roles(devpi: Devpi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    [problem] = look(devpi, tmp_path, "venv", "pypirc")["problems"]
-    assert problem.endswith("set become: true (ansible_become)")
-
-
 def test_the_owner_has_to_exist(devpi: Devpi, tmp_path: Path) -> None:
     [problem] = look(devpi, tmp_path, "pypirc", owner="nobody-at-all")["problems"]
     assert problem.startswith("devpi_pypirc_owner 'nobody-at-all' is no account on ")

@@ -77,6 +77,12 @@ def test_a_port_that_somebody_else_holds_names_the_holder(look, tmp_path):
     assert f"({os.getpid()})" in said["msg"]
 
 
+def test_only_root_can_run_most_roles(look, monkeypatch):
+    monkeypatch.setattr(preflight.os, "geteuid", lambda: 1000)
+    [problem] = look("venv", "pypirc")["problems"]
+    assert problem.endswith("set become: true (ansible_become)")
+
+
 def test_a_role_without_the_environment_it_stands_on_is_refused(look, tmp_path):
     said = look("server")
     assert f"role server needs {tmp_path}/venv/bin/devpi-init, and there is none; run role venv first" in said["msg"]
