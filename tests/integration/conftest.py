@@ -22,7 +22,7 @@ import time
 import traceback
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -214,7 +214,17 @@ class Devpi:
         check: bool = False,
         environment: Mapping[str, str] | None = None,
     ) -> Result:
-        """Run a module as Ansible would on this machine, with --diff.
+        """Run a module as Ansible would on this machine, with --diff."""
+        return self.start(module, arguments, check, environment)()
+
+    def start(
+        self,
+        module: str,
+        arguments: Mapping[str, Any],
+        check: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> Callable[[], Result]:
+        """Start a module as ``run`` does, and return what waits for its result.
 
         It runs in a fork of this process, where what it imports is there already: a new Python takes 0.3 s for that.
         """
@@ -225,7 +235,8 @@ class Devpi:
             "_ansible_check_mode": check,
             "_ansible_diff": True,
         }
-        with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as printed:
+        printed = tempfile.TemporaryFile("w+")  # noqa: SIM115 - finish() closes it
+        with tempfile.TemporaryFile("w+") as given:
             json.dump({"ANSIBLE_MODULE_ARGS": arguments}, given)
             given.seek(0)
             child = os.fork()
@@ -234,11 +245,16 @@ class Devpi:
                 os.dup2(printed.fileno(), 1)
                 os.dup2(printed.fileno(), 2)
                 run_and_exit(main, {**self.environment(), **(environment or {})})
+
+        def finish() -> Result:
             os.waitpid(child, 0)
-            printed.seek(0)
-            output = printed.read()
-        assert output.rstrip().endswith("}"), output
-        return Result(output, json.loads(output))
+            with printed:
+                printed.seek(0)
+                output = printed.read()
+            assert output.rstrip().endswith("}"), output
+            return Result(output, json.loads(output))
+
+        return finish
 
     def check_real_again(self, module: str, arguments: Mapping[str, Any]) -> Result:
         """Run a module in check mode, for real, and again; return the real run's result."""
