@@ -193,7 +193,7 @@ def _options(text: str, path: str, indent: int) -> str:
 class ModuleDocFragment:
     """The options whose specs are in ``_tree``."""
 
-    DOCUMENTATION = (
+    DOCUMENTATION: str = (
         USERS
         + _options(USER_NAME, "users[].", 6)
         + _options(USER, "users[].", 6)
@@ -201,9 +201,9 @@ class ModuleDocFragment:
         + _options(INDEX, "users[].indexes[].", 10)
     )
     # Beside the options of the connection, password would be whose?
-    USER_KEYS = (
+    USER_KEYS: str = (
         ("options:\n" + _options(USER_NAME, "", 2) + _options(USER, "", 2))
         .replace("\n  password:", "\n  user_password:")
         .replace("O(password)", "O(user_password)")
     )
-    INDEX_KEYS = "options:\n" + _options(INDEX, "", 2)
+    INDEX_KEYS: str = "options:\n" + _options(INDEX, "", 2)

@@ -155,7 +155,8 @@ def _plain(version: Version) -> str:
 
 def _version(text: str) -> Version:
     version = parse(text)
-    assert version is not None  # noqa: S101 - specifiers() has seen to it
+    if version is None:
+        raise ValueError(f"{text!r} is no version; specifiers() should have refused it")
     return version
 
 

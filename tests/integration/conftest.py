@@ -122,7 +122,7 @@ class Devpi:
         with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
             return json.load(response).get("result")
 
-    @functools.cache  # noqa: B019 - there are few servers
+    @functools.lru_cache(maxsize=16)  # noqa: B019 - there are few servers
     def version(self) -> tuple[int, ...]:
         with urllib.request.urlopen(self.url + "/+api", timeout=30) as response:  # noqa: S310 - loopback
             return tuple(map(int, re.findall(r"\d+", response.headers["X-Devpi-Server-Version"])[:3]))
