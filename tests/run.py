@@ -215,11 +215,18 @@ def integration() -> Iterator[Check | list[Check]]:
         "devpi 7": (sys.executable, [ROOT / "requirements" / "devpi7.txt"]),
         "devpi with tokens": (sys.executable, [lock, tokens]),
     }
-    # What the roles install is 6; the environment itself is tested once.
-    only_here = {"test_devpi_token.py": "devpi with tokens", "test_devpi_venv.py": "devpi with tokens"}
-    not_of_7 = ("test_devpi_server.py",)
+    folder = "tests/integration"
     # It loads plugins as Ansible does, and not as Python.
-    alone = ("test_release.py",)
+    alone = f"{folder}/test_release.py"
+    with_tokens = ("test_devpi_token.py", "test_devpi_venv.py", "test_examples.py and devpi_token")
+    most = [folder, *(f"--ignore={folder}/{file}" for file in with_tokens[:2]), f"--ignore={alone}"]
+    # What does not depend on the server is tested once; what the roles install is 6.
+    chosen = {
+        "devpi": most,
+        "devpi of Python 3.8": [*most, "-m", "not once"],
+        "devpi 7": [*most, "-m", "not once", f"--ignore={folder}/test_devpi_server.py"],
+        "devpi with tokens": [folder, f"--ignore={alone}", "-k", " or ".join(with_tokens)],
+    }
     tests = []
     for name, (python, locks) in servers.items():
         if not python:
@@ -228,14 +235,9 @@ def integration() -> Iterator[Check | list[Check]]:
         yield Check(f"{name} venv", ["uv", "venv", "--clear", "--python", python, str(venv)])
         sync = ["uv", "pip", "sync", "--require-hashes", "--python", str(venv / "bin" / "python"), *map(str, locks)]
         yield Check(f"{name} lock installs", sync)
-        folder = ROOT / "tests" / "integration"
-        if name in only_here.values():
-            chosen = [str(folder / file) for file, where in only_here.items() if where == name]
-        else:
-            left_out = [*only_here, *alone, *(not_of_7 if name == "devpi 7" else ())]
-            chosen = [str(folder), *(f"--ignore={folder / file}" for file in left_out)]
-            tests.append(pytest(f"{name} lookup", str(folder / alone[0]), DEVPI_TEST_VENV=str(venv)))
-        tests.append(pytest(f"{name} integration", *chosen, DEVPI_TEST_VENV=str(venv)))
+        tests.append(pytest(f"{name} integration", *chosen[name], DEVPI_TEST_VENV=str(venv)))
+        if name != "devpi with tokens":
+            tests.append(pytest(f"{name} lookup", alone, DEVPI_TEST_VENV=str(venv)))
     yield tests
 
 

@@ -19,7 +19,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -193,17 +193,36 @@ class Devpi:
         environment: Mapping[str, str] | None = None,
     ) -> Result:
         """Run a module as Ansible would on this machine, with --diff."""
+        return self.start(module, arguments, check, environment)()
+
+    def start(
+        self,
+        module: str,
+        arguments: Mapping[str, Any],
+        check: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> Callable[[], Result]:
+        """Start a module as ``run`` does, and return what waits for its result."""
         arguments = {**arguments, "_ansible_check_mode": check, "_ansible_diff": True}
-        process = subprocess.run(
+        process = subprocess.Popen(
             self.command(module),
-            input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={**self.environment(), **(environment or {})},
-            capture_output=True,
             text=True,
-            check=False,
         )
-        assert process.stdout, process.stderr
-        return Result(process.stdout + process.stderr, json.loads(process.stdout))
+
+        def finish() -> Result:
+            stdout, stderr = process.communicate()
+            assert stdout, stderr
+            return Result(stdout + stderr, json.loads(stdout))
+
+        assert process.stdin
+        with process.stdin as given:
+            json.dump({"ANSIBLE_MODULE_ARGS": arguments}, given)
+        process.stdin = None
+        return finish
 
     def check_real_again(self, module: str, arguments: Mapping[str, Any]) -> Result:
         """Run a module in check mode, for real, and again; return the real run's result."""

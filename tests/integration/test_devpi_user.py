@@ -219,7 +219,12 @@ def test_a_user_may_change_the_own_password_and_nothing_else(devpi: Devpi) -> No
     assert "ann may not do that; log in as a user whom the server's restrict-modify names" in result["msg"]
     assert devpi.tree()["ann"]["email"] == "ann@example.com"
     options = {"user_password": "CANARY-new", "update_password": "always"}
-    assert devpi.run("devpi_user", {"url": devpi.url, **own, **options})["changed"] is True
+    result = devpi.run("devpi_user", {"url": devpi.url, **own, **options})
+    if devpi.version()[:2] == (6, 15):
+        # It has no permission for this apart from all else that a user may be changed in.
+        assert "ann may not do that" in result["msg"]
+        return
+    assert result["changed"] is True
     assert devpi.takes("ann", "CANARY-new")
     assert devpi.run("devpi_user", {"url": devpi.url, **own, **options})["changed"] is False
 

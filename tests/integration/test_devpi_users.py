@@ -9,15 +9,12 @@ import signal
 import stat
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
-from ansible_collections.wheelhouse.devpi.plugins.modules import devpi_users
 from conftest import HASH, HASHED
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -272,22 +269,33 @@ def test_a_killed_run_is_completed_by_the_next(devpi: Devpi, tmp_path: Path) -> 
 
 
 def test_two_runs_at_once_end_in_the_declared_state(devpi: Devpi, tmp_path: Path) -> None:
-    users = [{"name": f"user{number}", "indexes": [{"name": "dev", "title": "t"}]} for number in range(8)]
-    results: list[Result] = []
-    threads = [
-        threading.Thread(
-            target=lambda: results.append(converge(devpi, users, credentials_dir=str(tmp_path / "credentials")))
-        )
-        for _thread in range(2)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not [result["msg"] for result in results if result.values.get("failed")]
-    assert converge(devpi, users, credentials_dir=str(tmp_path / "credentials"))["changed"] is False
-    assert all(devpi.index(f"user{number}/dev")["title"] == "t" for number in range(8))
-    assert devpi.takes("user0", (tmp_path / "credentials" / "user0").read_text()[:-1])
+    names = [f"user{number}" for number in range(4)]
+    indexes = [{"name": "dev", "bases": ["user0/base"], "title": "t", "options": {"house_rule": "x"}}]
+    first = [{"name": name, "title": "t", "indexes": indexes} for name in names]
+    first[0]["indexes"] = [{"name": "base", "volatile": False}, *indexes]
+    changed = [{"name": "dev", "bases": [], "title": "u", "volatile": False}, {"name": "new", "acl_upload": names[:2]}]
+    second = [{"name": name, "update_password": "always", "email": "", "indexes": changed} for name in names[:2]]
+    for attempt in range(3):
+        devpi.reset()
+        directory = tmp_path / str(attempt)
+        for users, purge in ((first, "none"), (second, "users")):
+            arguments = {
+                **{"url": devpi.url, "password": devpi.root_password, "users": users, "purge": purge},
+                "credentials_dir": str(directory),
+                "purge_force": True,
+            }
+            running = [devpi.start("devpi_users", arguments) for _run in range(2)]
+            results = [finish() for finish in running]
+            assert [result["msg"] for result in results if result.values.get("failed")] == []
+            again = devpi.run("devpi_users", arguments)
+            assert again["changed"] is False, again["diff"]
+            tree = devpi.tree()
+            assert set(tree) == {"root", *(user["name"] for user in users)}
+            for user in users:
+                there = tree[user["name"]]["indexes"]
+                assert set(there) == {index["name"] for index in user["indexes"]}
+                assert there["dev"] == {**there["dev"], "title": "t" if users is first else "u", "house_rule": "x"}
+                assert devpi.takes(user["name"], (directory / user["name"]).read_text()[:-1])
 
 
 def test_a_password_may_come_as_its_hash(devpi: Devpi) -> None:
@@ -522,24 +530,6 @@ def test_check_mode_on_a_host_without_a_server_yet(devpi: Devpi, tmp_path: Path)
         nowhere = devpi.run("devpi_users", {**arguments, "new_server": new_server}, check=dry)
         assert nowhere["failed"]
         assert "nothing listens there" in nowhere["msg"]
-
-
-def test_the_examples_of_the_documentation(devpi: Devpi, tmp_path: Path) -> None:
-    directory = tmp_path / "credentials"
-    directory.mkdir(mode=0o700)
-    (directory / "root").write_text(devpi.root_password + "\n")
-    tasks = yaml.safe_load(devpi_users.EXAMPLES)
-    assert len(tasks) == 3
-    for task in tasks:
-        arguments = json.loads(
-            json.dumps(task["wheelhouse.devpi.devpi_users"]).replace("{{ vault_team_password }}", "CANARY-vault")
-        )
-        arguments.update(url=devpi.url, password=None, credentials_dir=str(directory))
-        users = arguments.pop("users")
-        assert check_real_again(devpi, users, **arguments)["changed"] is True
-        if "vault" in json.dumps(task):
-            assert devpi.takes("team", "CANARY-vault")
-    assert set(devpi.tree()) == {"root", "ci"}
 
 
 def test_no_password_is_in_what_ansible_prints(devpi: Devpi, tmp_path: Path) -> None:
