@@ -48,11 +48,20 @@ class Layout:
     server_dir: str = "/var/lib/devpi"
     program: str = "devpi"
     volatile: bool = False
+    # where nginx reads release files it may pass through the directory
+    server_dir_mode: int = 0o700
+    ca: str = ""
 
     @property
     def home(self) -> str:
         """The person's home directory."""
         return "/root" if self.person == "root" else f"/home/{self.person}"
+
+    @property
+    def trust(self) -> str:
+        """The variables by which tools trust the CA, for a shell's command."""
+        variables = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+        return " ".join(f"{name}={self.ca}" for name in variables) if self.ca else ""
 
     @property
     def index(self) -> str:
@@ -75,6 +84,8 @@ LAYOUTS = {
     "devpi-newcomer-13": Layout(person="alex", user="alex", section="alex-dev"),
     "devpi-remote-server": Layout(person="admin", user="admin", section="admin-dev"),
     "devpi-faults": Layout(user="canary", section="canary-dev"),
+    "devpi-proxy-12": Layout(url="https://packages.example.com", server_dir_mode=0o710, ca="/etc/ssl/devpi/ca.pem"),
+    "devpi-proxy-13": Layout(url="https://packages.example.com", server_dir_mode=0o710, ca="/etc/ssl/given/ca.pem"),
 }
 
 
@@ -108,7 +119,7 @@ class Api:
     ) -> Answer:
         """Ask as `user`, with the password that is kept on the host; without one as a stranger."""
         request = [self._layout.url + path, method, user, body, accept, "/etc/devpi/credentials"]
-        said = self._host.run("python3 -c %s %s", ASK, json.dumps(request))
+        said = self._host.run(f"{self._layout.trust} python3 -c %s %s", ASK, json.dumps(request))
         assert said.rc == 0, said.stderr
         return Answer(*json.loads(said.stdout))
 
@@ -125,7 +136,8 @@ class Shell:
         person, home = self._layout.person, self._layout.home
         return self._host.run(
             f'FLIT_PASSWORD="$(cat /etc/devpi/credentials/{self._layout.user})" '
-            f"runuser -u {person} -- env HOME={home} LANG=C.UTF-8 sh -euc {shlex.quote('cd; ' + script)}"
+            f"runuser -u {person} -- env HOME={home} LANG=C.UTF-8 {self._layout.trust} "
+            f"sh -euc {shlex.quote('cd; ' + script)}"
         )
 
 

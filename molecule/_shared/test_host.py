@@ -23,7 +23,7 @@ def mode(host: Host, path: str) -> tuple[str, int]:
 
 
 def test_server_directory_is_the_servers_alone(host: Host, layout: Layout) -> None:
-    assert mode(host, layout.server_dir) == (layout.account, 0o700)
+    assert mode(host, layout.server_dir) == (layout.account, layout.server_dir_mode)
     assert mode(host, f"{layout.server_dir}/.secret") == (layout.account, 0o600)
     foreign = host.run(f"find {layout.server_dir} ! -user {layout.account}")
     assert (foreign.rc, foreign.stdout) == (0, "")

@@ -1,13 +1,18 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Programs that run while a module goes on; for those that it waits for there is AnsibleModule.run_command."""
+"""Programs that run while a module goes on, or have long been running.
+
+For those that a module starts and waits for there is AnsibleModule.run_command.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import tempfile
+import time
+from pathlib import Path
 from typing import Mapping
 
 
@@ -45,3 +50,11 @@ def detach(command: list[str]) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def started_at(pid: int) -> float:
+    """Return when a process was started, in seconds since 1970."""
+    # The kernel rounds down to a tick; one more, so that what was written just before the start does not look newer.
+    ticks = 1 + int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19])
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return time.time() - age

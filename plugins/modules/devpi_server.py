@@ -31,6 +31,12 @@ options:
     description: The directory of devpi-server's data, 0700 and the O(user)'s. Parents that are missing are made alike.
     type: path
     required: true
+  readers:
+    description:
+      - A group that may pass through O(server_dir), which then is its own and 0710, to what lies open to it there.
+      - It sees no names, and whatever else the server writes there has the O(user)'s own group.
+    type: str
+    default: ""
   user:
     description: The system account that devpi-server runs as, made where it is missing.
     type: str
@@ -106,6 +112,7 @@ configured:
 """
 
 import base64
+import grp
 import json
 import os
 import pwd
@@ -193,19 +200,26 @@ class Server:
 
     def _directory(self) -> None:
         path = self.server_dir
-        if path.is_dir() and self.account is not None:
+        mode, owner = 0o700, self.account[2:4] if self.account else None
+        readers = self.module.params["readers"]
+        if self.account and readers:
+            try:
+                mode, owner = 0o710, (self.account.pw_uid, grp.getgrnam(readers).gr_gid)
+            except KeyError:
+                self.module.fail_json(msg=f"readers {readers!r} is no group on this host; name one that is")
+        if path.is_dir() and owner is not None:
             seen = path.stat()
-            if stat.S_IMODE(seen.st_mode) == 0o700 and (seen.st_uid, seen.st_gid) == self.account[2:4]:
+            if stat.S_IMODE(seen.st_mode) == mode and (seen.st_uid, seen.st_gid) == owner:
                 return
         self.made.append(str(path))
-        if self.account is None or self.module.check_mode:
+        if owner is None or self.module.check_mode:
             return
         missing = [each for each in (path, *path.parents) if not each.exists()]
         for each in reversed(missing):
             each.mkdir(mode=0o700)
-            os.chown(each, self.account.pw_uid, self.account.pw_gid)
-        path.chmod(0o700)
-        os.chown(path, self.account.pw_uid, self.account.pw_gid)
+        for each in [*missing, path]:
+            os.chown(each, *owner)
+            each.chmod(mode)
 
     def _secret(self) -> None:
         if self.secret_file.exists():
@@ -292,6 +306,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "server_dir": {"type": "path", "required": True},
+            "readers": {"type": "str", "default": ""},
             "user": {"type": "str", "required": True},
             "venv_path": {"type": "path", "required": True},
             "secret_file": {"type": "path", "required": True, "no_log": False},

@@ -31,7 +31,7 @@ options:
     description: The roles that will follow; only what they need is checked.
     type: list
     elements: str
-    choices: [venv, server, supervisor, users, pypirc, client]
+    choices: [venv, server, supervisor, users, proxy, pypirc, client]
     required: true
   host:
     description: The address that devpi-server listens on.
@@ -92,6 +92,42 @@ options:
     description: The account whose C(~/.pypirc) and devpi client are configured.
     type: str
     default: root
+  proxied:
+    description: Whether nginx stands in front of the server.
+    type: bool
+    default: false
+  proxies_elsewhere:
+    description: Hosts that are to have nginx and no devpi-server.
+    type: list
+    elements: str
+    default: []
+  proxy_names:
+    description: The names and addresses by which clients call nginx.
+    type: list
+    elements: str
+    default: []
+  proxy_manage:
+    description: Whether nginx is installed, or ours is one site of an nginx that is there.
+    type: str
+    choices: [package, site]
+    default: package
+  proxy_certificate:
+    description: The certificate on the host; empty where one is made.
+    type: path
+    default: ""
+  proxy_key:
+    description: The key of that certificate.
+    type: path
+    default: ""
+  proxy_group:
+    description: The group of nginx's workers.
+    type: str
+    default: www-data
+  proxy_networks:
+    description: The networks that may read what is closed to others.
+    type: list
+    elements: str
+    default: []
   min_memory:
     description: The memory in MB that must be available for a server that does not run yet.
     type: int
@@ -144,6 +180,8 @@ owner_index:
   sample: http://127.0.0.1:3141/alice/dev
 """
 
+import grp
+import ipaddress
 import json
 import os
 import pwd
@@ -177,6 +215,9 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
 
 SUPPORTED = {"debian": ("Debian", (11,)), "ubuntu": ("Ubuntu", (20, 4))}
 LISTS_ARE_FRESH_FOR = 3600.0
+NGINX = Path("/usr/sbin/nginx")
+# As certificates and nginx's server_name take it; no wildcard, because the first one stands in links.
+HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 
 
 class Preflight:
@@ -197,7 +238,7 @@ class Preflight:
         if os.geteuid() != 0 and self.roles - {"pypirc", "client"}:
             self.problems.append("the roles change the system and so need root; set become: true (ansible_become)")
             return seen
-        if self.roles & {"venv", "server", "supervisor"}:
+        if self.roles & {"venv", "server", "supervisor", "proxy"}:
             self._operating_system()
             self._given_files_and_pins()
         if not self.problems:
@@ -213,6 +254,7 @@ class Preflight:
             self._other_configuration()
         if "server" in self.roles and not seen["server_initialised"]:
             self._disk("devpi_server_dir", self.params["server_dir"])
+        self._proxy()
         if "users" in self.roles:
             self._declared_tree(seen["server_url"])
         if self.roles & {"pypirc", "client"}:
@@ -270,6 +312,9 @@ class Preflight:
                 )
         if "supervisor" in self.roles:
             wanted.append("supervisor")
+        if "proxy" in self.roles:
+            wanted += ["nginx", "logrotate"] if self.params["proxy_manage"] == "package" else []
+            wanted += [] if self.params["proxy_certificate"] else ["openssl"]
         missing = [package for package in wanted if not self._installed(package)]
         if missing:
             self._available(missing)
@@ -304,9 +349,9 @@ class Preflight:
                 policy = self._said(["apt-cache", *options, "policy", package])
                 if re.search(r"^\s+Candidate: (?!\(none\))", policy, re.MULTILINE):
                     continue
-                if package == "supervisor":
+                if not package.endswith("-venv"):
                     self.problems.append(
-                        "apt does not have the package supervisor; enable Debian's main or Ubuntu's universe"
+                        f"apt does not have the package {package}; enable Debian's main or Ubuntu's universe"
                     )
                     continue
                 names = self._said(["apt-cache", *options, "search", "--names-only", r"^python3(\.[0-9]+)?-venv$"])
@@ -388,6 +433,88 @@ class Preflight:
             f"devpi_port {self.params['port']} on {here} is held by process {listener.holder}, "
             f"which listens on {listener.address}; set devpi_port to a free one or stop that process"
         )
+
+    def _proxy(self) -> None:
+        here = os.uname().nodename
+        for host in self.params["proxies_elsewhere"]:
+            self.problems.append(
+                f"{host} is in the group devpi_proxy and not in devpi, and nginx reads release files from the server's "
+                "own disk; put the host into both groups, or into neither"
+            )
+        if not self.params["proxied"]:
+            return
+        if "supervisor" in self.roles and not _loopback(self.params["host"]):
+            self.problems.append(
+                f"devpi_host {self.params['host']!r} opens the server itself to the network, past nginx; "
+                f"leave it 127.0.0.1 on {here}, which is in the group devpi_proxy"
+            )
+        if not self.params["proxy_names"]:
+            self.problems.append("devpi_proxy_names is empty; name at least what clients are to call the server")
+        for name in self.params["proxy_names"]:
+            if not _is_address(name) and not HOST_NAME.fullmatch(name):
+                self.problems.append(
+                    f"devpi_proxy_names has {name!r}, which is no host name and no address; "
+                    "write it as index.example.com or 192.0.2.10"
+                )
+        for network in self.params["proxy_networks"]:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                self.problems.append(f"devpi_proxy_networks: {error}; write it as 192.0.2.0/24 or 2001:db8::/32")
+        if "proxy" in self.roles:
+            self._nginx(here)
+        if "client" in self.roles and self.params["proxy_names"]:
+            self._resolves(self.params["proxy_names"][0], here)
+
+    def _nginx(self, here: str) -> None:
+        if "server" not in self.roles and not _initialised(self.params["server_dir"]):
+            self.problems.append(
+                f"role proxy needs the devpi-server of {self.params['server_dir']}, and {here} has none; run role "
+                "server first"
+            )
+        if self.params["proxy_manage"] == "site" and not NGINX.exists():
+            self.problems.append(
+                f"devpi_proxy_manage is site and there is no {NGINX}; install nginx, or set it to package"
+            )
+        files = {name: self.params[name] for name in ("proxy_certificate", "proxy_key")}
+        if len([path for path in files.values() if path]) == 1:
+            self.problems.append("devpi_proxy_certificate and devpi_proxy_key go together; give both or neither")
+        for name, path in files.items():
+            if path and not Path(path).is_file():
+                self.problems.append(
+                    f"devpi_{name} {path} is no file on {here}; put it there, or leave both empty for a certificate "
+                    "of the host's own"
+                )
+        for port in (80, 443):
+            for listener in listeners_on("0.0.0.0", port):  # noqa: S104 - it is compared, not bound
+                if not any(command[0].startswith("nginx: ") for command in listener.commands):
+                    self.problems.append(
+                        f"port {port} on {here} is held by process {listener.holder}, which listens on "
+                        f"{listener.address}, and nginx needs it; stop that process"
+                    )
+        try:
+            group = grp.getgrnam(self.params["proxy_group"]).gr_gid
+        except KeyError:
+            self.problems.append(
+                f"devpi_proxy_group {self.params['proxy_group']!r} is no group on {here}; name that of nginx's workers"
+            )
+            return
+        for parent in Path(self.params["server_dir"]).parents:
+            if parent.exists() and not _passable(parent, group):
+                self.problems.append(
+                    f"devpi_server_dir {self.params['server_dir']} lies below {parent}, where the group "
+                    f"{self.params['proxy_group']} may not pass, so nginx could not read release files; "
+                    f"set it to another directory, or chmod o+x {parent}"
+                )
+
+    def _resolves(self, name: str, here: str) -> None:
+        try:
+            socket.getaddrinfo(name, 443)
+        except OSError as error:
+            self.problems.append(
+                f"devpi_proxy_names[0] {name!r} is unknown on {here} itself ({error.strerror}), where the devpi client "
+                "is to use it; add it to the DNS or to /etc/hosts"
+            )
 
     def _memory(self) -> None:
         available = _available_memory()
@@ -479,6 +606,23 @@ class Preflight:
             seen["owner_index"] = ""
 
 
+def _loopback(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _passable(directory: Path, group: int) -> bool:
+    seen = directory.stat()
+    return bool(seen.st_mode & 0o001 or (seen.st_gid == group and seen.st_mode & 0o010))
+
+
 def _account(name: str) -> pwd.struct_passwd | None:
     try:
         return pwd.getpwnam(name)
@@ -535,7 +679,7 @@ def main() -> None:
                 "type": "list",
                 "elements": "str",
                 "required": True,
-                "choices": ["venv", "server", "supervisor", "users", "pypirc", "client"],
+                "choices": ["venv", "server", "supervisor", "users", "proxy", "pypirc", "client"],
             },
             "host": {"type": "str", "default": "127.0.0.1"},
             "port": {"type": "int", "default": 3141},
@@ -552,6 +696,14 @@ def main() -> None:
             "extra_packages": {"type": "list", "elements": "str", "default": []},
             "ca_bundle": {"type": "path", "default": ""},
             "owner": {"type": "str", "default": "root"},
+            "proxied": {"type": "bool", "default": False},
+            "proxies_elsewhere": {"type": "list", "elements": "str", "default": []},
+            "proxy_names": {"type": "list", "elements": "str", "default": []},
+            "proxy_manage": {"type": "str", "choices": ["package", "site"], "default": "package"},
+            "proxy_certificate": {"type": "path", "default": ""},
+            "proxy_key": {"type": "path", "default": "", "no_log": False},
+            "proxy_group": {"type": "str", "default": "www-data"},
+            "proxy_networks": {"type": "list", "elements": "str", "default": []},
             "min_memory": {"type": "int", "default": 256},
             "min_disk": {"type": "int", "default": 500},
         },

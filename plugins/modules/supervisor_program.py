@@ -110,6 +110,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._apt import Installation
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._kept_file import KeptFile
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._process import started_at
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._supervisord import Supervisord, SupervisordError
 
 # Where Debian has them
@@ -200,7 +201,8 @@ class Program:
             how(self.name)
 
     def _newer_input(self, pid: int) -> bool:
-        since = _started_at(pid)
+        # supervisor itself knows it to the second only
+        since = started_at(pid)
         return any(Path(path).exists() and Path(path).stat().st_ctime > since for path in self.module.params["reads"])
 
     def wait(self) -> float:
@@ -231,14 +233,6 @@ def _answer(url: str) -> str:
     except OSError as error:
         return str(error)
     return ""
-
-
-def _started_at(pid: int) -> float:
-    """Return when a process was started, in seconds since 1970: supervisor itself knows it to the second only."""
-    # The kernel rounds down to a tick; one more, so that what was written just before the start does not look newer.
-    ticks = 1 + int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19])
-    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    return time.time() - age
 
 
 def _tail(path: str, lines: int = 15) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import pwd
@@ -89,6 +90,21 @@ def test_first_predicted_then_made_then_left_alone(server):
     kept = {path: path.read_bytes() for path in server.directory.iterdir()}
     assert not server.init()["changed"]
     assert {path: path.read_bytes() for path in server.directory.iterdir()} == kept
+
+
+def test_readers_may_pass_through_the_directory_and_see_nothing_of_it(server):
+    group = grp.getgrgid(os.getegid()).gr_name
+    assert server.init()["changed"]
+    changed = server.init(check=True, readers=group)
+    assert changed["made"] == [str(server.directory)]
+    assert mode(server.directory) == 0o700
+    assert server.init(readers=group)["made"] == changed["made"]
+    assert (mode(server.directory), server.directory.stat().st_gid) == (0o710, os.getegid())
+    assert {mode(path) for path in server.directory.iterdir() if path.is_file()} == {0o600}
+    assert server.init(readers=group)["changed"] is False
+    assert server.init()["made"] == changed["made"]
+    assert mode(server.directory) == 0o700
+    assert "is no group on this host" in server.init(readers="nobodys-group")["msg"]
 
 
 def test_root_pypi_does_without_the_list_of_projects_from_the_first_moment(server):

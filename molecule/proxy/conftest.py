@@ -1,0 +1,118 @@
+"""A client outside the hosts, which says to nginx word for word what a test wants said."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from testinfra.host import Host
+
+    from molecule.conftest import Layout, Shell
+
+NAME = "packages.example.com"
+# A wheel and a source distribution, made of nothing but what an index looks at
+MAKE = """
+import io, sys, tarfile, zipfile
+name, version = sys.argv[1:]
+text = f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n"
+with zipfile.ZipFile(f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+    wheel.writestr(f"{name}.py", "")
+    wheel.writestr(f"{name}-{version}.dist-info/METADATA", text)
+    wheel.writestr(f"{name}-{version}.dist-info/WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
+    wheel.writestr(f"{name}-{version}.dist-info/RECORD", "")
+with tarfile.open(f"{name}-{version}.tar.gz", "w:gz") as sdist:
+    for file in ("PKG-INFO", "pyproject.toml"):
+        member = tarfile.TarInfo(f"{name}-{version}/{file}")
+        member.size = len(text) if file == "PKG-INFO" else 0
+        sdist.addfile(member, io.BytesIO(text.encode()))
+"""
+
+
+@dataclass
+class Said:
+    """An answer."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode()
+
+
+@dataclass
+class Outside:
+    """Requests from the machine that runs the tests to one host's own address."""
+
+    address: str
+    ca: Path
+
+    def connect(self) -> ssl.SSLSocket:
+        """Return a connection, TLS verified against the CA alone."""
+        context = ssl.create_default_context(cafile=str(self.ca))
+        return context.wrap_socket(socket.create_connection((self.address, 443), timeout=30), server_hostname=NAME)
+
+    def send(self, path: str, *headers: str, method: str = "GET", host: str = NAME, body: str = "") -> Said:
+        """Send one request; `path` and `headers` go out as they are."""
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers]
+        with self.connect() as connection:
+            connection.sendall(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
+            return answer(connection, method)
+
+    def redirect(self, path: str) -> tuple[int, str]:
+        """Ask port 80, and return the status and where it leads."""
+        plain = http.client.HTTPConnection(self.address, 80, timeout=30)
+        plain.request("GET", path, headers={"Host": NAME})
+        said = plain.getresponse()
+        return said.status, said.headers["Location"]
+
+
+def answer(connection: socket.socket, method: str = "GET") -> Said:
+    """Read one answer."""
+    response = http.client.HTTPResponse(connection, method=method)
+    response.begin()
+    return Said(response.status, response.headers, response.read())
+
+
+def address(container: str) -> str:
+    """Return the container's own address."""
+    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    command = ["docker", "inspect", "--format", form, container]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def outside(host: Host, layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Outside:
+    ca = tmp_path_factory.mktemp("ca") / "ca.pem"
+    ca.write_text(host.file(layout.ca).content_string)
+    return Outside(address(host.backend.get_hostname()), ca)
+
+
+@pytest.fixture(scope="module")
+def published(shell: Shell, layout: Layout) -> dict[str, str]:
+    """Publish a wheel and a source distribution with twine; the value is the path on the server of each, by name."""
+    said = shell(
+        f"mkdir -p made && cd made && (test -e front-1.0.tar.gz || python3 -c '{MAKE}' front 1.0) && "
+        f"TWINE_PASSWORD=$FLIT_PASSWORD {layout.venv}/bin/twine upload --non-interactive -r {layout.section} front-1.0*"
+    )
+    assert said.rc == 0, said.stdout + said.stderr
+    page = shell(
+        f"python3 -c 'import sys, urllib.request; print(urllib.request.urlopen(urllib.request.Request(sys.argv[1], "
+        'headers={"Accept": "application/vnd.pypi.simple.v1+json"})).read().decode())'
+        f"' {layout.index}/+simple/front/"
+    )
+    assert page.rc == 0, page.stderr
+    links = json.loads(page.stdout)["files"]
+    return {each["filename"]: f"/{layout.user}/dev/+f/" + each["url"].split("/+f/")[1].split("#")[0] for each in links}

@@ -1,0 +1,229 @@
+"""Further runs of the playbook: what they change, what they leave alone when something is wrong, and what they mend."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from molecule.proxy.conftest import NAME, answer
+
+if TYPE_CHECKING:
+    from testinfra.host import Host
+
+    from molecule.proxy.conftest import Outside
+
+PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+INVENTORY = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "inventory")
+SITE = "/etc/nginx/conf.d/devpi.conf"
+
+
+class Runs:
+    """Runs of the playbook against one host."""
+
+    def __init__(self, host: Host) -> None:
+        self.container = host.backend.get_hostname()
+
+    def command(self, variables: dict[str, object]) -> list[str]:
+        playbook = PROJECT / "molecule" / "_shared" / "converge.yml"
+        return [
+            *("ansible-playbook", "-i", str(INVENTORY), "--limit", self.container),
+            *("-e", json.dumps(variables), str(playbook)),
+        ]
+
+    def __call__(self, **variables: object) -> tuple[int, int, str]:
+        """Return the exit status, how many tasks changed something, and all that was said."""
+        done = subprocess.run(self.command(variables), capture_output=True, text=True, check=False)
+        changed = re.search(r"changed=(\d+)", done.stdout)
+        return done.returncode, int(changed[1]) if changed else -1, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def deploy(host: Host) -> Runs:
+    runs = Runs(host)
+    code, changed, said = runs()
+    assert (code, changed) == (0, 0), said
+    return runs
+
+
+def serves(outside: Outside) -> bool:
+    return outside.send("/+api", "Accept: application/json").status == 200
+
+
+def workers(host: Host) -> set[str]:
+    return set(host.check_output("pgrep -f 'nginx: worker process$' || true").split())
+
+
+def test_limits_hold_and_a_reload_cuts_nobody_off(host: Host, outside: Outside, deploy: Runs) -> None:
+    assert {outside.send("/+api").status for _ in range(30)} == {200}
+    master = host.check_output("cat /run/nginx.pid")
+    with outside.connect() as under_way:
+        under_way.sendall(f"POST /team/dev/ HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 4\r\n\r\nab".encode())
+        code, changed, said = deploy(devpi_proxy_request_rate=1, devpi_proxy_connections=2)
+        assert (code, changed) == (0, 1), said
+        under_way.sendall(b"cd")
+        assert answer(under_way, "POST").status in {400, 401, 403}
+    assert host.check_output("cat /run/nginx.pid") == master
+    assert [outside.send("/+api").status for _ in range(30)].count(429) >= 15
+    # until the limit on requests lets two more through
+    time.sleep(5)
+    held = [outside.connect() for _ in range(2)]
+    for connection in held:
+        connection.sendall(f"POST /+login HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 4\r\n\r\nab".encode())
+    time.sleep(0.5)
+    assert outside.send("/team/dev/+f/000/0000000000000/x-1.zip").status == 429
+    for connection in held:
+        connection.close()
+    code, changed, said = deploy()
+    assert (code, changed) == (0, 1), said
+    assert {outside.send("/+api").status for _ in range(30)} == {200}
+
+
+def test_broken_site_leaves_the_old_one_up(host: Host, outside: Outside, deploy: Runs) -> None:
+    before, at_work = host.file(SITE).content_string, workers(host)
+    code, _changed, said = deploy(devpi_proxy_access_log="/nowhere/devpi.log")
+    assert code != 0
+    assert "nginx does not accept its configuration" in said
+    assert "/nowhere/devpi.log" in said
+    assert host.file(SITE).content_string == before
+    assert host.run("nginx -t").rc == 0
+    assert workers(host) == at_work
+    assert serves(outside)
+    assert sorted(host.file("/etc/nginx/conf.d").listdir()) == ["devpi.conf"]
+    assert deploy()[0] == 0
+
+
+def test_broken_certificate_leaves_the_old_one_up(host: Host, outside: Outside, deploy: Runs) -> None:
+    certificate = "/etc/ssl/given/server.pem"
+    if not host.file(certificate).exists:
+        pytest.skip("this host's certificate is its own")
+    at_work = workers(host)
+    host.check_output(f"cp -a {certificate} /root/kept.pem && echo broken >{certificate}")
+    code, _changed, said = deploy()
+    assert code != 0
+    assert "nginx does not accept its configuration" in said
+    assert workers(host) == at_work
+    assert serves(outside)
+    host.check_output(f"cp -a /root/kept.pem {certificate}")
+    # a new certificate under the old name is taken up
+    code, changed, said = deploy()
+    assert (code, changed) == (0, 1), said
+    assert not workers(host) & at_work
+
+
+def test_certificate_follows_the_names(host: Host, outside: Outside, deploy: Runs) -> None:
+    if host.file("/etc/ssl/given").exists:
+        pytest.skip("this host's certificate is given")
+    authority = host.file("/etc/ssl/devpi/ca.pem").content_string
+
+    def names() -> str:
+        told: str = host.check_output("openssl x509 -in /etc/ssl/devpi/server.pem -noout -ext subjectAltName")
+        return told
+
+    before = names()
+    code, changed, said = deploy(devpi_proxy_names=[NAME, "192.0.2.10", "2001:db8::1"])
+    assert (code, changed) == (0, 1), said
+    assert "IP Address:192.0.2.10, IP Address:2001:DB8:0:0:0:0:0:1" in names()
+    assert "index.example.com" not in names()
+    # clients go on trusting the host
+    assert host.file("/etc/ssl/devpi/ca.pem").content_string == authority
+    assert serves(outside)
+    assert deploy()[:2] == (0, 1)
+    assert names() == before
+
+
+def test_certificate_is_renewed_in_time(host: Host, outside: Outside, deploy: Runs) -> None:
+    if host.file("/etc/ssl/given").exists:
+        pytest.skip("this host's certificate is given")
+    sign = "openssl x509 -req -in request -CA ca.pem -CAkey ca.key -set_serial 7 -days 89 -extfile names"
+    host.check_output(
+        "cd /etc/ssl/devpi && cp server.pem /root/key && openssl req -new -key /root/key -subj /CN=x -out request && "
+        f"echo subjectAltName=DNS:{NAME},DNS:index.example.com >names && {sign} -out short && "
+        "cat short /root/key >server.pem && rm short names request"
+    )
+    code, changed, said = deploy()
+    assert (code, changed) == (0, 1), said
+    assert host.run(f"openssl x509 -in /etc/ssl/devpi/server.pem -noout -checkend {800 * 86400}").rc == 0
+    assert serves(outside)
+
+
+def test_reload_that_is_owed_is_made(host: Host, outside: Outside, deploy: Runs) -> None:
+    at_work = workers(host)
+    # as a run leaves it that was killed before it told nginx
+    host.check_output(f"chmod 0600 {SITE} && chmod 0644 {SITE}")
+    code, changed, said = deploy()
+    assert (code, changed) == (0, 1), said
+    assert not workers(host) & at_work
+    assert deploy()[1] == 0
+    assert serves(outside)
+
+
+def test_file_of_the_server_that_nginx_may_not_read_is_opened_again(host: Host, deploy: Runs) -> None:
+    top = "/var/lib/devpi/+files"
+    # as from a copy of the data, or of a server that was not behind nginx
+    host.check_output(f"mkdir -p {top}/x/y && echo 1 >{top}/x/y/z && chown -R devpi:devpi {top} && chmod -R go= {top}")
+    host.check_output(f"touch /root/mine && chmod 0600 /root/mine && ln -s /root/mine {top}/x/link")
+    code, changed, said = deploy()
+    assert (code, changed) == (0, 1), said
+    modes = host.check_output(f"find {top} ! -type l -printf '%y %m %u:%g\\n' | sort -u").splitlines()
+    assert modes == ["d 2750 devpi:www-data", "f 640 devpi:www-data"]
+    assert (host.file("/root/mine").group, host.file("/root/mine").mode) == ("root", 0o600)
+    host.check_output(f"rm -r {top}/x")
+
+
+def test_killed_runs_are_mended_by_the_next(host: Host, outside: Outside, deploy: Runs) -> None:
+    for number, seconds in enumerate((0.2, 0.6, 1.0)):
+        with subprocess.Popen(
+            deploy.command({"devpi_proxy_hsts": 100 + number, "devpi_proxy_names": [NAME, f"n{number}.example.com"]}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        ) as run:
+            assert run.stdout
+            assert any(line.startswith("TASK [wheelhouse.devpi.proxy : Keep nginx") for line in run.stdout)
+            time.sleep(seconds)
+            os.killpg(run.pid, signal.SIGKILL)
+        subprocess.run(["docker", "exec", deploy.container, "pkill", "-9", "-f", "AnsiballZ"], check=False)
+    code, _changed, said = deploy()
+    assert code == 0, said
+    assert deploy()[1] == 0
+    assert sorted(host.file("/etc/nginx/conf.d").listdir()) == ["devpi.conf"]
+    assert outside.send("/+api").headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+def test_what_cannot_work_is_refused_beforehand(deploy: Runs) -> None:
+    code, changed, said = deploy(
+        devpi_host="192.0.2.7",
+        devpi_proxy_names=["unknown.invalid", "a b"],
+        devpi_proxy_networks=["192.0.2.1/24"],
+        devpi_proxy_certificate="/nowhere.pem",
+        devpi_proxy_key="",
+        devpi_proxy_group="nobodys",
+    )
+    assert (code, changed) == (2, 0), said
+    told = " ".join(said.split())
+    for reason in (
+        "Nothing was changed.",
+        "'192.0.2.7' opens the server itself to the network, past nginx",
+        "'a b', which is no host name and no address",
+        "'unknown.invalid' is unknown on",
+        "devpi_proxy_networks: 192.0.2.1/24 has host bits set",
+        "devpi_proxy_certificate and devpi_proxy_key go together",
+        "/nowhere.pem is no file",
+        "'nobodys' is no group",
+    ):
+        assert reason in told, reason
+
+
+def test_front_without_a_name_is_refused(deploy: Runs) -> None:
+    code, changed, said = deploy(devpi_proxy_names=[])
+    assert (code, changed) == (2, 0), said
+    assert "devpi_proxy_names is empty" in said
