@@ -276,7 +276,7 @@ def test_service_goes_on_while_the_server_does_not(
     host.check_output(f"supervisorctl stop {layout.program}")
     try:
         time.sleep(2.5)
-        for _ in range(3):
+        for _dummy in range(3):
             said = outside.send(page, "User-Agent: pip/25.0")
             assert (said.status, said.body) == (200, before.body)
         assert outside.send(published["front-1.0.tar.gz"]).status == 200
@@ -288,7 +288,7 @@ def test_service_goes_on_while_the_server_does_not(
         assert outside.send(page, "User-Agent: pip/25.0", "Authorization: Basic dGVhbTp4").status == 502
     finally:
         host.check_output(f"supervisorctl start {layout.program}")
-    for _ in range(300):
+    for _dummy in range(300):
         if outside.send("/+api", JSON).status == 200:
             break
         time.sleep(0.1)
@@ -305,7 +305,7 @@ def test_log_has_no_credentials_and_is_rotated(host: Host, outside: Outside) -> 
     assert host.run(f"grep -rlE '{secret}|{pair}' /var/log/nginx").stdout == ""
     host.check_output("logrotate --force /etc/logrotate.d/nginx")
     assert "/logged" in host.file(f"{LOG}.1").content_string
-    for _ in range(30):
+    for _dummy in range(30):
         outside.send("/again")
         time.sleep(0.1)
         if "/again" in host.file(LOG).content_string:

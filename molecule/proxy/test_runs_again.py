@@ -62,7 +62,7 @@ def workers(host: Host) -> set[str]:
 
 
 def test_limits_hold_and_a_reload_cuts_nobody_off(host: Host, outside: Outside, deploy: Runs) -> None:
-    assert {outside.send("/+api").status for _ in range(30)} == {200}
+    assert {outside.send("/+api").status for _dummy in range(30)} == {200}
     master = host.check_output("cat /run/nginx.pid")
     with outside.connect() as under_way:
         under_way.sendall(f"POST /team/dev/ HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 4\r\n\r\nab".encode())
@@ -71,10 +71,10 @@ def test_limits_hold_and_a_reload_cuts_nobody_off(host: Host, outside: Outside, 
         under_way.sendall(b"cd")
         assert answer(under_way, "POST").status in {400, 401, 403}
     assert host.check_output("cat /run/nginx.pid") == master
-    assert [outside.send("/+api").status for _ in range(30)].count(429) >= 15
+    assert [outside.send("/+api").status for _dummy in range(30)].count(429) >= 15
     # until the limit on requests lets two more through
     time.sleep(5)
-    held = [outside.connect() for _ in range(2)]
+    held = [outside.connect() for _dummy in range(2)]
     for connection in held:
         connection.sendall(f"POST /+login HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 4\r\n\r\nab".encode())
     time.sleep(0.5)
@@ -83,7 +83,7 @@ def test_limits_hold_and_a_reload_cuts_nobody_off(host: Host, outside: Outside, 
         connection.close()
     code, changed, said = deploy()
     assert (code, changed) == (0, 1), said
-    assert {outside.send("/+api").status for _ in range(30)} == {200}
+    assert {outside.send("/+api").status for _dummy in range(30)} == {200}
 
 
 def test_broken_site_leaves_the_old_one_up(host: Host, outside: Outside, deploy: Runs) -> None:

@@ -11,12 +11,12 @@ import pytest
 from ansible_collections.wheelhouse.devpi.plugins.module_utils import _authority
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._authority import Authority, AuthorityError
 
-NAMES = ["index.example.com", "192.0.2.10", "2001:db8::1"]
+NAMES = ("index.example.com", "192.0.2.10", "2001:db8::1")
 
 
 def converged(directory, names=NAMES, check_mode=False):
     """Converge, and return the names of the files that were changed."""
-    changed = Authority(str(directory), names).converge(check_mode)
+    changed = Authority(str(directory), list(names)).converge(check_mode)
     return [path.rsplit("/", 1)[1] for path in changed]
 
 
