@@ -134,6 +134,8 @@ OPENSSL = Path("/usr/bin/openssl")
 EXAMPLE_SITE = Path("/etc/nginx/sites-enabled/default")
 PID = Path("/run/nginx.pid")
 ERROR_LOG = Path("/var/log/nginx/error.log")
+WITH_SYSTEMD = Path("/run/systemd/system").is_dir()
+START = ["systemctl", "enable", "--quiet", "--now", "nginx"] if WITH_SYSTEMD else ["nginx"]
 
 
 class Front:
@@ -239,9 +241,7 @@ class Front:
             self._run(["nginx", "-s", "reload"], "nginx does not reload")
             self._wait(set(workers))
         else:
-            with_systemd = Path("/run/systemd/system").is_dir()
-            start = ["systemctl", "enable", "--quiet", "--now", "nginx"] if with_systemd else ["nginx"]
-            self._run(start, "nginx does not start")
+            self._run(START, "nginx does not start")
         with suppress(FileNotFoundError):
             self.former.unlink()
 
