@@ -85,7 +85,11 @@ class Supervisord:
 
     def knows(self, program: str) -> bool:
         """Whether it has a program of this name."""
-        return any(each["group"] == program for each in self._ask("getAllProcessInfo"))
+        return program in self.programs()
+
+    def programs(self) -> set[str]:
+        """Return the names of all that it has, running or not."""
+        return {str(each["group"]) for each in self._ask("getAllProcessInfo")}
 
     def info(self, program: str) -> dict[str, Any]:
         """Return the state of the program: ``statename``, ``pid``, ``spawnerr``, ``description`` and others."""

@@ -100,6 +100,15 @@ options:
     description: Whether all reading needs a login, which nginx asks for.
     type: bool
     default: false
+  worker_ports:
+    description: The ports on loopback of the processes that answer reads beside the server.
+    type: list
+    elements: int
+    default: []
+  inner_port:
+    description: The port on loopback that nginx keeps for itself.
+    type: int
+    default: 3142
   proxies_elsewhere:
     description: Hosts that are to have nginx and no devpi-server.
     type: list
@@ -451,6 +460,11 @@ class Preflight:
                     f"devpi_private needs nginx in front, which asks for the login, and {here} is not in the group "
                     "devpi_proxy; put it there, or leave devpi_private false"
                 )
+            if self.params["worker_ports"]:
+                self.problems.append(
+                    f"devpi_server_workers is {len(self.params['worker_ports'])} and nobody would ask them; "
+                    f"nginx does, and {here} is not in the group devpi_proxy; put it there, or leave devpi_server_workers 0"
+                )
             return
         if "supervisor" in self.roles and not _loopback(self.params["host"]):
             self.problems.append(
@@ -470,10 +484,26 @@ class Preflight:
                 ipaddress.ip_network(network)
             except ValueError as error:
                 self.problems.append(f"devpi_proxy_networks: {error}; write it as 192.0.2.0/24 or 2001:db8::/32")
+        if "supervisor" in self.roles:
+            self._workers(here)
         if "proxy" in self.roles:
             self._nginx(here)
         if "client" in self.roles and self.params["proxy_names"]:
             self._resolves(self.params["proxy_names"][0], here)
+
+    def _workers(self, here: str) -> None:
+        for port in self.params["worker_ports"]:
+            if port > 65535:
+                self.problems.append(
+                    f"devpi_server_workers asks for port {port}, and there is none above 65535; set devpi_port lower"
+                )
+                return
+            for listener in listeners_on("127.0.0.1", port):
+                if not self._ours(listener):
+                    self.problems.append(
+                        f"port {port} on {here} is held by process {listener.holder}, and a worker of "
+                        "devpi_server_workers needs it; set devpi_port to where so many are free, or stop that process"
+                    )
 
     def _nginx(self, here: str) -> None:
         if "server" not in self.roles and not _initialised(self.params["server_dir"]):
@@ -501,6 +531,13 @@ class Preflight:
                         f"port {port} on {here} is held by process {listener.holder}, which listens on "
                         f"{listener.address}, and nginx needs it; stop that process"
                     )
+        inner = self.params["inner_port"]
+        for listener in listeners_on("127.0.0.1", inner):
+            if not any(command[0].startswith("nginx: ") for command in listener.commands):
+                self.problems.append(
+                    f"port {inner} on {here} is held by process {listener.holder}, and nginx needs one for itself; set "
+                    "devpi_proxy_inner_port to a free one or stop that process"
+                )
         try:
             group = grp.getgrnam(self.params["proxy_group"]).gr_gid
         except KeyError:
@@ -709,6 +746,8 @@ def main() -> None:
             "owner": {"type": "str", "default": "root"},
             "proxied": {"type": "bool", "default": False},
             "private": {"type": "bool", "default": False},
+            "worker_ports": {"type": "list", "elements": "int", "default": []},
+            "inner_port": {"type": "int", "default": 3142},
             "proxies_elsewhere": {"type": "list", "elements": "str", "default": []},
             "proxy_names": {"type": "list", "elements": "str", "default": []},
             "proxy_manage": {"type": "str", "choices": ["package", "site"], "default": "package"},

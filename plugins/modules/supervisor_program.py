@@ -65,6 +65,32 @@ options:
     description: The program's log; its last lines are part of the error where the program does not answer.
     type: path
     required: true
+  workers:
+    description:
+      - Programs that are kept beside this one, each of a name that begins with NAME-worker-. O(state), O(reads),
+        O(restart) and O(ready_timeout) are theirs, too. They come after it, one after the other, so that not all of
+        them are down at once.
+      - Those of such a name that are not listed are stopped and their files removed.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The program's name.
+        type: str
+        required: true
+      program:
+        description: The content of its file.
+        type: str
+        required: true
+      url:
+        description: What must answer.
+        type: str
+        required: true
+      log_file:
+        description: The program's log.
+        type: path
+        required: true
 author:
   - The wheelhouse.devpi authors (@wheelhouse)
 """
@@ -87,7 +113,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, in this order.
+  description: What was done, in this order. With the program's name before it where that is a worker.
   returned: success
   type: list
   elements: str
@@ -102,8 +128,9 @@ seconds_to_ready:
 import os
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable, Mapping
 from urllib.error import HTTPError
 
 from ansible.module_utils.basic import AnsibleModule
@@ -125,18 +152,34 @@ class Program:
     """One program of supervisor and what is done to it.
 
     :param module: the running module; its check mode is obeyed.
+    :param params: its options, of which a worker has its own ``name``, ``program``, ``url`` and ``log_file``.
     """
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: AnsibleModule, params: Mapping[str, Any]) -> None:
         self.module = module
-        self.name: str = module.params["name"]
+        self.params = params
+        self.name: str = params["name"]
         self.supervisord = Supervisord()
         self.actions: list[str] = []
         path = PROGRAMS / f"{self.name}.conf"
         owner = (os.geteuid(), os.getegid())
-        self.file = KeptFile(str(path), module.params["program"], 0o600, owner, conceals=ENVIRONMENT.match)
+        self.file = KeptFile(str(path), params["program"], 0o600, owner, conceals=ENVIRONMENT.match)
+        self.differed = self.file.differs
+        self.seconds_to_ready = 0.0
 
     def converge(self) -> None:
+        """Do what is needed, and wait for the answer; on a host that has no supervisor yet, predict the same."""
+        started = self.params["state"] == "started"
+        try:
+            self._converge()
+            if started and not self.module.check_mode:
+                self.seconds_to_ready = self._wait()
+        except SupervisordError:
+            if not self.module.check_mode:
+                raise
+            self.actions += ["added", "started"] if started else ["added"]
+
+    def _converge(self) -> None:
         """Write the file, reread, update, restart, start or stop, as far as needed."""
         if not SUPERVISORD.exists():
             self._install()
@@ -151,8 +194,8 @@ class Program:
                 raise
             self._start_supervisor()
             pending = self.supervisord.pending(self.name)
-        restart = self.module.params["restart"]
-        started = self.module.params["state"] == "started"
+        restart = self.params["restart"]
+        started = self.params["state"] == "started"
         if pending:
             self.actions.append(pending)
             if not self.module.check_mode:
@@ -203,12 +246,12 @@ class Program:
     def _newer_input(self, pid: int) -> bool:
         # supervisor itself knows it to the second only
         since = started_at(pid)
-        return any(Path(path).exists() and Path(path).stat().st_ctime > since for path in self.module.params["reads"])
+        return any(Path(path).exists() and Path(path).stat().st_ctime > since for path in self.params["reads"])
 
-    def wait(self) -> float:
+    def _wait(self) -> float:
         """Return the seconds until the program answered; fail with its log's last lines where it does not."""
         begun = time.monotonic()
-        url, timeout = self.module.params["url"], self.module.params["ready_timeout"]
+        url, timeout = self.params["url"], self.params["ready_timeout"]
         while True:
             said = _answer(url)
             waited = time.monotonic() - begun
@@ -219,9 +262,27 @@ class Program:
                 self.module.fail_json(
                     msg=f"program {self.name} does not answer GET {url} after {waited:.0f} s ({said}); "
                     f"supervisor calls it {info['statename']} ({info['spawnerr'] or info['description']}). "
-                    f"The last lines of {self.module.params['log_file']}:\n{_tail(self.module.params['log_file'])}"
+                    f"The last lines of {self.params['log_file']}:\n{_tail(self.params['log_file'])}"
                 )
             time.sleep(0.1)
+
+
+def surplus(name: str, wanted: set[str]) -> list[str]:
+    """Return the workers of that program which are there, as a file or in supervisor, and not wanted."""
+    there = {path.stem for path in PROGRAMS.glob(f"{name}-worker-*.conf")}
+    with suppress(SupervisordError):
+        there |= {group for group in Supervisord().programs() if group.startswith(f"{name}-worker-")}
+    return sorted(there - wanted)
+
+
+def remove(name: str) -> None:
+    """Take a program's file away, and the program from supervisor, which stops it."""
+    with suppress(FileNotFoundError):
+        (PROGRAMS / f"{name}.conf").unlink()
+    supervisord = Supervisord()
+    pending = supervisord.pending(name)
+    if pending:
+        supervisord.update(name, pending)
 
 
 def _answer(url: str) -> str:
@@ -254,27 +315,43 @@ def main() -> None:
             "url": {"type": "str", "required": True},
             "ready_timeout": {"type": "int", "default": 60},
             "log_file": {"type": "path", "required": True},
+            "workers": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "program": {"type": "str", "required": True, "no_log": True},
+                    "url": {"type": "str", "required": True},
+                    "log_file": {"type": "path", "required": True},
+                },
+            },
         },
         supports_check_mode=True,
     )
-    program = Program(module)
-    differed = program.file.differs
+    shared = module.params
+    programs = [Program(module, shared)]
+    programs += [Program(module, {**shared, **worker}) for worker in shared["workers"]]
+    actions: list[str] = []
     try:
-        program.converge()
-        wait = module.params["state"] == "started" and not module.check_mode
-        seconds = program.wait() if wait else 0.0
+        for program in programs:
+            program.converge()
+            label = "" if program is programs[0] else f"{program.name}: "
+            actions += [label + action for action in program.actions]
+        gone = surplus(shared["name"], {program.name for program in programs})
+        for name in gone:
+            actions.append(f"{name}: removed")
+            if not module.check_mode:
+                remove(name)
     except SupervisordError as error:
-        if not module.check_mode:
-            module.fail_json(msg=f"{error}; see systemctl status supervisor and /var/log/supervisor/supervisord.log")
-        # On a host that has no supervisor yet, the run that this one predicts installs it first.
-        program.actions += ["added", "started"] if module.params["state"] == "started" else ["added"]
-        seconds = 0.0
-    diff = [program.file.diff()] if differed else []
-    if program.actions:
-        diff.append({"before": "", "after": "".join(f"{program.name}: {action}\n" for action in program.actions)})
-    module.exit_json(
-        changed=differed or bool(program.actions), actions=program.actions, seconds_to_ready=seconds, diff=diff
-    )
+        module.fail_json(msg=f"{error}; see systemctl status supervisor and /var/log/supervisor/supervisord.log")
+    diff = [program.file.diff() for program in programs if program.differed]
+    if actions:
+        name = shared["name"]
+        lines = [action if action.startswith(f"{name}-worker-") else f"{name}: {action}" for action in actions]
+        diff.append({"before": "", "after": "".join(f"{line}\n" for line in lines)})
+    changed = bool(actions) or any(program.differed for program in programs)
+    module.exit_json(changed=changed, actions=actions, seconds_to_ready=programs[0].seconds_to_ready, diff=diff)
 
 
 if __name__ == "__main__":
