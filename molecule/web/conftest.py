@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import socket
@@ -15,18 +16,29 @@ from typing import TYPE_CHECKING
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.remote_connection import ChromeRemoteConnection
+from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.command import Command
+from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.wait import WebDriverWait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from selenium.webdriver.remote.webdriver import WebDriver
+    from selenium.webdriver.remote.webelement import WebElement
     from testinfra.host import Host
 
     from molecule.conftest import Layout, Shell
 
-SCREENSHOTS = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"], ".cache", "screenshots")
+PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+INVENTORY = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "inventory")
+SCREENSHOTS = PROJECT / ".cache" / "screenshots"
 PORT = 9515
+FETCH = """
+const [links, done] = arguments;
+const ask = link => fetch(link).then(said => [link, said.status, said.url], error => [link, 0, String(error)]);
+Promise.all(links.map(ask)).then(done);
+"""
 WIDTH, HEIGHT = 1000, 780
 
 MARKDOWN = """\
@@ -131,7 +143,7 @@ class Seat:
         options.add_argument("--hide-scrollbars")
         # Docker's /dev/shm is small
         options.add_argument("--disable-dev-shm-usage")
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        options.set_capability("goog:loggingPrefs", {"browser": "WARNING"})
         # the test machine's proxy does not know the containers
         driver = webdriver.Remote(ChromeRemoteConnection(self.address, ignore_proxy=True), options=options)
         try:
@@ -150,10 +162,46 @@ def console(browser: WebDriver) -> list[str]:
     return [f"{entry['level']}: {entry['message']}" for entry in entries]
 
 
+def text(browser: WebDriver, selector: str = "body") -> str:
+    """Return what is to be read there."""
+    told: str = browser.find_element(By.CSS_SELECTOR, selector).text
+    return told
+
+
+def click(browser: WebDriver, element: WebElement) -> None:
+    """Click on something that leads to another page, and wait for that."""
+    element.click()
+    WebDriverWait(browser, 30).until(staleness_of(element))
+
+
+def links(browser: WebDriver) -> list[str]:
+    """Return where the page's links lead."""
+    found = browser.find_elements(By.CSS_SELECTOR, "a[href]")
+    return sorted({str(link.get_property("href")).split("#")[0] for link in found})
+
+
+def broken(browser: WebDriver, layout: Layout) -> list[list[object]]:
+    """Return those of the page's links that lead nowhere, elsewhere or to the login, with the status and the end."""
+    # closed to all but devpi_proxy_networks
+    asked = [link for link in links(browser) if link != f"{layout.url}/+status"]
+    said: list[list[object]] = browser.execute_async_script(FETCH, asked)
+    ends = f"{layout.url}/"
+    login = f"{layout.url}/+login"
+    return [each for each in said if each[1] != 200 or not str(each[2]).startswith(ends) or login in str(each[2])]
+
+
 def screenshot(browser: WebDriver, name: str) -> None:
     """Keep what is in the browser's window."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     (SCREENSHOTS / f"{name}.png").write_bytes(browser.get_screenshot_as_png())
+
+
+def deploy(**variables: object) -> None:
+    """Run the playbook once more, with other variables."""
+    playbook = PROJECT / "molecule" / "_shared" / "converge.yml"
+    command = ["ansible-playbook", "-i", str(INVENTORY), "-e", json.dumps(variables), str(playbook)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def answers(address: tuple[str, int]) -> bool:
@@ -182,7 +230,7 @@ def seat(host: Host) -> Iterator[Seat]:
     seat = Seat(host, f"http://{address}:{PORT}")
     seat.trust()
     yield seat
-    host.check_output("pkill -u visitor chromedriver")
+    host.check_output("pkill -u visitor chromedriver; while pgrep -u visitor chromedriver; do sleep 0.1; done")
 
 
 @pytest.fixture(scope="module")
@@ -202,3 +250,10 @@ def published(shell: Shell, layout: Layout) -> None:
         f"TWINE_PASSWORD=$FLIT_PASSWORD {layout.venv}/bin/twine upload --non-interactive -r {layout.section} *"
     )
     assert said.rc == 0, said.stdout + said.stderr
+
+
+@pytest.fixture(autouse=True)
+def quiet(browser: WebDriver) -> Iterator[None]:
+    """See to it that the browser has nothing to complain of: no error, no mixed content."""
+    yield
+    assert console(browser) == []
