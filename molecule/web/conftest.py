@@ -174,6 +174,13 @@ def click(browser: WebDriver, element: WebElement) -> None:
     WebDriverWait(browser, 30).until(staleness_of(element))
 
 
+def search(browser: WebDriver, layout: Layout, word: str) -> None:
+    """Use the search box of the index's page."""
+    browser.get(layout.index)
+    browser.find_element(By.NAME, "query").send_keys(word)
+    click(browser, browser.find_element(By.CSS_SELECTOR, "#search [type=submit]"))
+
+
 def links(browser: WebDriver) -> list[str]:
     """Return where the page's links lead."""
     found = browser.find_elements(By.CSS_SELECTOR, "a[href]")
@@ -181,12 +188,12 @@ def links(browser: WebDriver) -> list[str]:
 
 
 def broken(browser: WebDriver, layout: Layout) -> list[list[object]]:
-    """Return those of the page's links that lead nowhere, elsewhere or to the login, with the status and the end."""
-    # closed to all but devpi_proxy_networks
-    asked = [link for link in links(browser) if link != f"{layout.url}/+status"]
+    """Return those of the page's links into the server that fail or end outside it or at the login: status and end."""
+    ends, login = f"{layout.url}/", f"{layout.url}/+login"
+    # the status is closed to all but devpi_proxy_networks
+    asked = [link for link in links(browser) if link.startswith(ends) and link != f"{layout.url}/+status"]
+    assert asked
     said: list[list[object]] = browser.execute_async_script(FETCH, asked)
-    ends = f"{layout.url}/"
-    login = f"{layout.url}/+login"
     return [each for each in said if each[1] != 200 or not str(each[2]).startswith(ends) or login in str(each[2])]
 
 

@@ -1,4 +1,4 @@
-"""A private server in a browser: where a stranger is led, what a login opens, and that a logout closes it."""
+"""A private server in a browser: where a stranger is led, what a login opens, search included, what a logout closes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
 
-from molecule.web.conftest import broken, click, console, deploy, screenshot, text
+from molecule.web.conftest import broken, click, console, deploy, screenshot, search, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,12 +24,13 @@ PAGE = "/team/dev/tidytable/1.2"
 
 @pytest.fixture(scope="module", autouse=True)
 def private(published: None) -> None:
-    deploy(devpi_private=True)
+    # and has a search; with devpi_server_search the mirror would download the names of all projects
+    deploy(devpi_private=True, devpi_server_options={"indexer-backend": "whoosh"})
 
 
 @pytest.fixture
 def browser(seat: Seat) -> Iterator[WebDriver]:
-    """Give every test a browser that is not logged in."""
+    """Open a browser for every test, for none is to be logged in by another."""
     with seat.browser() as driver:
         yield driver
 
@@ -45,7 +47,7 @@ def log_in(browser: WebDriver, user: str, password: str) -> None:
     click(browser, browser.find_element(By.NAME, "submit"))
 
 
-@pytest.mark.parametrize("path", ["/", "/team/dev", PAGE, "/team/dev/+simple/tidytable/"])
+@pytest.mark.parametrize("path", ["/", "/team/dev", PAGE, "/team/dev/+simple/tidytable/", "/+search?query=tidytable"])
 def test_stranger_is_led_to_the_login(browser: WebDriver, layout: Layout, path: str) -> None:
     browser.get(layout.url + path)
     assert browser.current_url == f"{layout.url}/+login?goto_url={path}"
@@ -77,6 +79,18 @@ def test_login_leads_to_the_page_and_logout_closes_it(browser: WebDriver, layout
     assert browser.get_cookies() == []
     browser.get(layout.url + PAGE)
     assert browser.current_url == f"{layout.url}/+login?goto_url={PAGE}"
+
+
+def test_search_box_finds_packages_where_the_search_is_on(browser: WebDriver, layout: Layout, password: str) -> None:
+    browser.get(layout.index)
+    log_in(browser, layout.user, password)
+
+    def found(driver: WebDriver) -> list[str]:
+        search(driver, layout, "tidytable")
+        return [result.text for result in driver.find_elements(By.CSS_SELECTOR, ".searchresults dt.packagename")]
+
+    # devpi-server builds its index by the way
+    assert WebDriverWait(browser, 30).until(found) == ["tidytable-1.2"]
 
 
 def test_login_leads_nowhere_else(browser: WebDriver, layout: Layout, password: str) -> None:
