@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import socket
@@ -21,6 +20,8 @@ from selenium.webdriver.remote.command import Command
 from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 
+from molecule.proxy.conftest import address
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
 
     from molecule.conftest import Layout, Shell
 
-PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
-INVENTORY = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "inventory")
-SCREENSHOTS = PROJECT / ".cache" / "screenshots"
+SCREENSHOTS = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"], ".cache", "screenshots")
 PORT = 9515
 FETCH = """
 const [links, done] = arguments;
@@ -203,14 +202,6 @@ def screenshot(browser: WebDriver, name: str) -> None:
     (SCREENSHOTS / f"{name}.png").write_bytes(browser.get_screenshot_as_png())
 
 
-def deploy(**variables: object) -> None:
-    """Run the playbook once more, with other variables."""
-    playbook = PROJECT / "molecule" / "_shared" / "converge.yml"
-    command = ["ansible-playbook", "-i", str(INVENTORY), "-e", json.dumps(variables), str(playbook)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def answers(address: tuple[str, int]) -> bool:
     """Return whether somebody listens there."""
     try:
@@ -223,18 +214,16 @@ def answers(address: tuple[str, int]) -> bool:
 @pytest.fixture(scope="module")
 def seat(host: Host) -> Iterator[Seat]:
     container = host.backend.get_hostname()
-    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-    inspect = ["docker", "inspect", "--format", form, container]
-    address = subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.strip()
+    ip = address(container)
     account = ["--user", "visitor", "--env", "HOME=/home/visitor"]
     # the tests are on another machine than the browser
     driver = ["chromedriver", f"--port={PORT}", "--allowed-ips="]
     subprocess.run(["docker", "exec", "--detach", *account, container, *driver], check=True)
     end = time.monotonic() + 30
-    while not answers((address, PORT)):
+    while not answers((ip, PORT)):
         assert time.monotonic() < end, "chromedriver does not listen"
         time.sleep(0.1)
-    seat = Seat(host, f"http://{address}:{PORT}")
+    seat = Seat(host, f"http://{ip}:{PORT}")
     seat.trust()
     yield seat
     host.check_output("pkill -u visitor chromedriver; while pgrep -u visitor chromedriver; do sleep 0.1; done")

@@ -8,7 +8,8 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from molecule.web.conftest import broken, click, console, deploy, screenshot, search, text
+from molecule.proxy.conftest import Runs
+from molecule.web.conftest import broken, click, console, screenshot, search, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,15 +18,17 @@ if TYPE_CHECKING:
     from testinfra.host import Host
 
     from molecule.conftest import Layout
-    from molecule.web.conftest import Seat
+    from molecule.proxy.conftest import Runs
+from molecule.web.conftest import Seat
 
 PAGE = "/team/dev/tidytable/1.2"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def private(published: None) -> None:
+def private(host: Host, published: None) -> None:
     # and has a search; with devpi_server_search the mirror would download the names of all projects
-    deploy(devpi_private=True, devpi_server_options={"indexer-backend": "whoosh"})
+    code, _changed, said = Runs(host)(devpi_private=True, devpi_server_options={"indexer-backend": "whoosh"})
+    assert code == 0, said
 
 
 @pytest.fixture
