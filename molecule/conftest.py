@@ -84,6 +84,7 @@ LAYOUTS = {
     "devpi-newcomer-13": Layout(person="alex", user="alex", section="alex-dev"),
     "devpi-remote-server": Layout(person="admin", user="admin", section="admin-dev"),
     "devpi-faults": Layout(user="canary", section="canary-dev"),
+    "devpi-web-13": Layout(url="https://packages.example.com", server_dir_mode=0o710, ca="/etc/ssl/devpi/ca.pem"),
     "devpi-proxy-12": Layout(url="https://packages.example.com", server_dir_mode=0o710, ca="/etc/ssl/devpi/ca.pem"),
     "devpi-proxy-13": Layout(url="https://packages.example.com", server_dir_mode=0o710, ca="/etc/ssl/given/ca.pem"),
 }

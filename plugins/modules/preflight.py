@@ -463,7 +463,7 @@ class Preflight:
             if self.params["worker_ports"]:
                 self.problems.append(
                     f"devpi_server_workers is {len(self.params['worker_ports'])} and nobody would ask them; "
-                    f"nginx does, and {here} is not in the group devpi_proxy; put it there, or leave devpi_server_workers 0"
+                    f"nginx does, and {here} is not in the group devpi_proxy; put it there, or leave them 0"
                 )
             return
         if "supervisor" in self.roles and not _loopback(self.params["host"]):
