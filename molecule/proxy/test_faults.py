@@ -221,7 +221,11 @@ def test_upload_to_a_full_disk_leaves_nothing(
 
 
 def test_malformed_requests_do_no_harm(
-    host: Host, layout: Layout, outside: Outside, authorization: str, record_property: Callable[[str, object], None]
+    host: Host,
+    layout: Layout,
+    outside: Outside,
+    authorization: str,
+    record_testsuite_property: Callable[[str, object], None],
 ) -> None:
     def processes() -> tuple[str, list[str]]:
         server = host.check_output(f"supervisorctl pid {layout.program}")
@@ -243,12 +247,16 @@ def test_malformed_requests_do_no_harm(
     )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    record_property("statuses", json.dumps(said["statuses"], sort_keys=True))
-    record_property("failures", json.dumps(said["failures"], sort_keys=True))
+    for what in ("statuses", "failures"):
+        record_testsuite_property(f"{what} on {command[3]}", json.dumps(said[what], sort_keys=True))
     assert said["sent"] >= 10_000, said
     assert processes() == before
     # not one led to a server that did not answer any more
     assert not {"502", "503", "504", "nothing within 10 s"} & said["statuses"].keys(), said["failures"]
+    # Documentation that is no archive spoils the pages of its project and index, for as long as it is there.
+    outside.send(f"{INDEX}/x", authorization, method="DELETE")
+    for path in ("/", "/team", INDEX):
+        assert outside.send(path, "Accept: text/html", "User-Agent: Mozilla/5.0").status == 200, path
     release = Release(outside, authorization, "afterwards")
     accepted = release.upload()
     assert accepted.status == 200, accepted.text
