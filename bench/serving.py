@@ -38,7 +38,7 @@ HAND, OURS, PRIVATE, ALONE = "by hand", "wheelhouse.devpi", "private", "nginx al
 # As nginx.conf of Debian is, and as the site says that the release files' server is
 STATIC = """
 mkdir -p /srv/static
-cp {small} {large} /srv/static
+install -m 0644 {small} {large} /srv/static
 {{
   echo 'server {{ server_name static.example.com; root /srv/static;'
   grep -E '^    (listen .*:443 |ssl_|keepalive_)' /etc/nginx/conf.d/devpi.conf
@@ -150,7 +150,9 @@ def deployed(name: str, stack: contextlib.ExitStack, *, private: bool) -> Host:
     names = [f"--add-host={each}:127.0.0.1" for each in NAMES]
     host = stack.enter_context(Host(name, "devpi", *names))
     variables = {"devpi_proxy_names": [NAMES[0]], "devpi_proxy_request_rate": 0, "devpi_proxy_connections": 0}
-    playbook(host, ("devpi", "devpi_proxy"), **variables, devpi_private=private)
+    # as by hand: see OFFLINE
+    variables |= {"devpi_server_options": {"offline-mode": True}, "devpi_private": private}
+    playbook(host, ("devpi", "devpi_proxy"), **variables)
     return host
 
 
@@ -180,14 +182,19 @@ def measured(rounds: int) -> list[dict[str, Any]]:
             here: dict[str, Any] = {}
             for case in CASES:
                 here[case.label] = {side: servers[side].measure(case) for side in case.sides}
+                say(number, case.label, here[case.label])
             here["pip"] = {
                 side: servers[side].inside("pips", str(PIPS), json.dumps(DOWNLOADED)) for side in (HAND, PRIVATE)
             }
+            say(number, "pip", here["pip"])
             here["fresh"] = servers[OURS].inside("fresh", "fresh", str(1000 * number))
+            say(number, "fresh", here["fresh"])
             found.append(here)
-            for what, each in here.items():
-                print(f"round {number}, {what}: {json.dumps(each)}", flush=True)
     return found
+
+
+def say(number: int, what: str, figures: Any) -> None:
+    print(f"round {number}, {what}: {json.dumps(figures)}", flush=True)
 
 
 @dataclass
