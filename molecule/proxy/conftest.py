@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import re
 import socket
 import ssl
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from testinfra.host import Host
 
     from molecule.conftest import Layout, Shell
 
 NAME = "packages.example.com"
+PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+INVENTORY = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "inventory")
 # A wheel and a source distribution, made of nothing but what an index looks at
 MAKE = """
 import io, sys, tarfile, zipfile
@@ -91,6 +94,34 @@ def address(container: str) -> str:
     form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
     command = ["docker", "inspect", "--format", form, container]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+class Runs:
+    """Runs of the playbook against one host."""
+
+    def __init__(self, host: Host) -> None:
+        self.container = host.backend.get_hostname()
+
+    def command(self, variables: dict[str, object]) -> list[str]:
+        playbook = PROJECT / "molecule" / "_shared" / "converge.yml"
+        return [
+            *("ansible-playbook", "-i", str(INVENTORY), "--limit", self.container),
+            *("-e", json.dumps(variables), str(playbook)),
+        ]
+
+    def __call__(self, **variables: object) -> tuple[int, int, str]:
+        """Return the exit status, how many tasks changed something, and all that was said."""
+        done = subprocess.run(self.command(variables), capture_output=True, text=True, check=False)
+        changed = re.search(r"changed=(\d+)", done.stdout)
+        return done.returncode, int(changed[1]) if changed else -1, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def deploy(host: Host) -> Runs:
+    runs = Runs(host)
+    code, changed, said = runs()
+    assert (code, changed) == (0, 0), said
+    return runs
 
 
 @pytest.fixture(scope="module")

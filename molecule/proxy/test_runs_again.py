@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import signal
 import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,39 +15,9 @@ from molecule.proxy.conftest import NAME, answer
 if TYPE_CHECKING:
     from testinfra.host import Host
 
-    from molecule.proxy.conftest import Outside
+    from molecule.proxy.conftest import Outside, Runs
 
-PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
-INVENTORY = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "inventory")
 SITE = "/etc/nginx/conf.d/devpi.conf"
-
-
-class Runs:
-    """Runs of the playbook against one host."""
-
-    def __init__(self, host: Host) -> None:
-        self.container = host.backend.get_hostname()
-
-    def command(self, variables: dict[str, object]) -> list[str]:
-        playbook = PROJECT / "molecule" / "_shared" / "converge.yml"
-        return [
-            *("ansible-playbook", "-i", str(INVENTORY), "--limit", self.container),
-            *("-e", json.dumps(variables), str(playbook)),
-        ]
-
-    def __call__(self, **variables: object) -> tuple[int, int, str]:
-        """Return the exit status, how many tasks changed something, and all that was said."""
-        done = subprocess.run(self.command(variables), capture_output=True, text=True, check=False)
-        changed = re.search(r"changed=(\d+)", done.stdout)
-        return done.returncode, int(changed[1]) if changed else -1, done.stdout + done.stderr
-
-
-@pytest.fixture(scope="module")
-def deploy(host: Host) -> Runs:
-    runs = Runs(host)
-    code, changed, said = runs()
-    assert (code, changed) == (0, 0), said
-    return runs
 
 
 def serves(outside: Outside) -> bool:

@@ -96,6 +96,10 @@ options:
     description: Whether nginx stands in front of the server.
     type: bool
     default: false
+  private:
+    description: Whether all reading needs a login, which nginx asks for.
+    type: bool
+    default: false
   proxies_elsewhere:
     description: Hosts that are to have nginx and no devpi-server.
     type: list
@@ -174,7 +178,7 @@ owner_home:
   type: str
   sample: /home/alice
 owner_index:
-  description: The URL of the index that the owner's devpi client uses; empty where it uses none.
+  description: The URL of the index that the owner's devpi client uses, or else of the server; empty where it uses none.
   returned: success
   type: str
   sample: http://127.0.0.1:3141/alice/dev
@@ -442,6 +446,11 @@ class Preflight:
                 "own disk; put the host into both groups, or into neither"
             )
         if not self.params["proxied"]:
+            if self.params["private"]:
+                self.problems.append(
+                    f"devpi_private needs nginx in front, which asks for the login, and {here} is not in the group "
+                    "devpi_proxy; put it there, or leave devpi_private false"
+                )
             return
         if "supervisor" in self.roles and not _loopback(self.params["host"]):
             self.problems.append(
@@ -601,7 +610,9 @@ class Preflight:
                 self.problems.append(str(error))
         current = Path(entry.pw_dir, ".devpi", "client", "current.json")
         try:
-            seen["owner_index"] = (json.loads(current.read_text(encoding="utf-8")).get("index") or "").rstrip("/")
+            used = json.loads(current.read_text(encoding="utf-8"))
+            # Of a server without an index it keeps the URL to log in at.
+            seen["owner_index"] = (used.get("index") or re.sub(r"\+login$", "", used.get("login") or "")).rstrip("/")
         except (OSError, ValueError, AttributeError):
             seen["owner_index"] = ""
 
@@ -697,6 +708,7 @@ def main() -> None:
             "ca_bundle": {"type": "path", "default": ""},
             "owner": {"type": "str", "default": "root"},
             "proxied": {"type": "bool", "default": False},
+            "private": {"type": "bool", "default": False},
             "proxies_elsewhere": {"type": "list", "elements": "str", "default": []},
             "proxy_names": {"type": "list", "elements": "str", "default": []},
             "proxy_manage": {"type": "str", "choices": ["package", "site"], "default": "package"},

@@ -126,7 +126,7 @@ def requirements_of_the_role(directory, devpi, **variables):
     defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text())
     given = {**defaults, "role_path": str(role), **variables}
     task = {"ansible.builtin.copy": {"content": "{{ __devpi_venv_requirements }}", "dest": str(directory / "lock")}}
-    files = [str(role / "vars" / "main.yml")]
+    files = [str(role.parent / "common" / "defaults" / "main.yml"), str(role / "vars" / "main.yml")]
     play = {"hosts": "localhost", "gather_facts": False, "vars": given, "vars_files": files, "tasks": [task]}
     (directory / "play.yml").write_text(json.dumps([play]))
     command = [Path(sys.executable).with_name("ansible-playbook"), directory / "play.yml", "-i", "localhost,"]
