@@ -38,7 +38,9 @@ class Index:
         self.path = f"/{place['user']}/dev/"
         pair = f"{place['user']}:{Path(place['password_file']).read_text(encoding='utf-8').strip()}"
         self.authorization = "Basic " + base64.b64encode(pair.encode()).decode()
-        self.with_password = f"{self.url.scheme}://{pair}@{self.url.netloc}{self.path}+simple/"
+        # only where it is asked for: to check it with every request is what the server by hand is slowest at
+        login = f"{pair}@" if place["private"] else ""
+        self.for_pip = f"{self.url.scheme}://{login}{self.url.netloc}{self.path}+simple/"
         self.ca = place["ca"]
         if self.url.scheme == "https":
             context = ssl.create_default_context(cafile=self.ca)
@@ -186,7 +188,7 @@ def pips(place: dict[str, Any], clients: str, names: str) -> object:
     index = Index(place)
     os.umask(0o077)
     configuration = HOME / "pip.conf"
-    configuration.write_text(f"[global]\nindex-url = {index.with_password}\n", encoding="utf-8")
+    configuration.write_text(f"[global]\nindex-url = {index.for_pip}\n", encoding="utf-8")
     environment = {**os.environ, "PIP_CONFIG_FILE": str(configuration), "PIP_CERT": index.ca or ""}
     options = ["--quiet", "--disable-pip-version-check", "--retries=0", "--no-deps", "--no-cache-dir"]
     wanted = json.loads(names)

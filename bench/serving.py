@@ -19,7 +19,7 @@ import contextlib
 import json
 import statistics
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
@@ -56,6 +56,7 @@ class Place:
     user: str
     password_file: str
     ca: str | None = None
+    private: bool = False
 
 
 @dataclass(frozen=True)
