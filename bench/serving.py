@@ -168,9 +168,8 @@ def sides(stack: contextlib.ExitStack) -> dict[str, Side]:
     place = Place(f"https://{NAMES[0]}", "team", "/etc/devpi/credentials/team", "/etc/ssl/devpi/ca.pem")
     found[OURS] = Side(deployed("devpi-bench-serving", stack, private=False), place, PROJECTS)
     found[ALONE] = Alone(found[OURS])
-    found[PRIVATE] = Side(
-        deployed("devpi-bench-serving-private", stack, private=True), place, PROJECTS[2:3] + downloaded
-    )
+    private = deployed("devpi-bench-serving-private", stack, private=True)
+    found[PRIVATE] = Side(private, replace(place, private=True), [["small", 1, SMALL], *downloaded])
     return found
 
 
