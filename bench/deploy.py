@@ -57,18 +57,21 @@ class Host:
 
     :param name: of the container; one that is left of an earlier run is removed.
     :param program: the supervisor program of the server.
+    :param options: of docker run.
     """
 
-    def __init__(self, name: str, program: str) -> None:
+    def __init__(self, name: str, program: str, *options: str) -> None:
         self.name = name
         self.program = program
+        self.options = options
         self.bundle = [f"--env=PIP_CERT={BUNDLE}"] if (ROOT / ".cache/ca/bundle.pem").exists() else []
 
     def __enter__(self) -> Host:
         """Start it and wait until it has booted."""
         run("docker", "rm", "--force", self.name, check=False)
         volumes = ["--volume", f"{ROOT}/.cache/ca:/opt/test-ca:ro", "--volume", f"{ROOT}/bench:/bench:ro"]
-        run("docker", "run", "--detach", "--name", self.name, *SYSTEMD, *volumes, IMAGE, "/lib/systemd/systemd")
+        options = [*SYSTEMD, *volumes, *self.options]
+        run("docker", "run", "--detach", "--name", self.name, *options, IMAGE, "/lib/systemd/systemd")
         self.shell("until systemctl is-system-running >/dev/null 2>&1; do sleep 0.2; done")
         return self
 
@@ -120,21 +123,17 @@ def ours(number: int) -> dict[str, float]:
         return {"fresh": fresh, "again": again, "tasks": int(found[1]), "ready": host.ready(), "peak": host.peak()}
 
 
-def playbook(host: Host) -> tuple[float, str]:
-    """Run site.yml on the host and return its seconds and its output."""
-    inventory = {
-        "devpi": {
-            "hosts": {
-                host.name: {
-                    "ansible_connection": "community.docker.docker",
-                    "ansible_user": "root",
-                    # as inventory/localhost names one
-                    "ansible_python_interpreter": "/usr/bin/python3",
-                }
-            },
-            "vars": {"devpi_ca_bundle": BUNDLE if host.bundle else ""},
-        }
+def playbook(host: Host, groups: tuple[str, ...] = ("devpi",), **variables: object) -> tuple[float, str]:
+    """Run site.yml on the host, in these groups and with these variables, and return its seconds and its output."""
+    own = {
+        "ansible_connection": "community.docker.docker",
+        "ansible_user": "root",
+        # as inventory/localhost names one
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "devpi_ca_bundle": BUNDLE if host.bundle else "",
+        **variables,
     }
+    inventory = {group: {"hosts": {host.name: own}} for group in groups}
     file = ROOT / ".cache" / "bench-inventory.json"
     file.write_text(json.dumps(inventory), encoding="utf-8")
     begun = time.monotonic()
