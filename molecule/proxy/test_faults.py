@@ -179,6 +179,7 @@ def small_disk(host: Host, layout: Layout, outside: Outside, authorization: str)
     used = int(host.check_output(f"du -sm {directory}").split()[0])
     mode = host.check_output(f"stat -c %a {directory}")
     try:
+        assert not host.mount_point(directory).exists
         host.check_output(
             f"mkdir -p /opt/copy && mount -t tmpfs -o size={used + 4}m,mode={mode} none /opt/copy && "
             f"cp -a {directory}/. /opt/copy && mount --move /opt/copy {directory}"
@@ -188,7 +189,9 @@ def small_disk(host: Host, layout: Layout, outside: Outside, authorization: str)
         yield directory
     finally:
         host.run(f"supervisorctl stop {layout.program}")
-        host.run(f"umount /opt/copy; umount {directory}")
+        # nginx may have a file of it open still
+        host.run(f"umount /opt/copy; umount --lazy {directory}")
+        assert not host.mount_point(directory).exists
         host.check_output(f"supervisorctl start {layout.program}")
         wait_until_served(outside)
 
