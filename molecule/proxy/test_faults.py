@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # An index of these tests' own, without bases: nobody else is asked for what is not there.
 INDEX = "/team/faults"
+ONLY_ON = "devpi-proxy-12"
 AS_PIP = ("User-Agent: pip/25.0", "Accept: application/vnd.pypi.simple.v1+json")
 
 

@@ -27,10 +27,9 @@ PAGE = "/team/dev/+simple/front/"
 JSON = "Accept: application/json"
 BROWSER = ("User-Agent: Mozilla/5.0", "Accept: text/html,*/*;q=0.8")
 # For how long nginx goes by what it was told, in seconds
-KNOWN_FOR = 3
+KNOWN_FOR = 10
 PRIVATE = {
     "devpi_private": True,
-    "devpi_proxy_login_cache": KNOWN_FOR,
     "devpi_users": [
         {"name": "root", "indexes": [{"name": "pypi", "type": "mirror", "mirror_no_project_list": True}]},
         {"name": "team", "indexes": [{"name": "dev", "bases": ["root/pypi"]}, {"name": "other"}]},

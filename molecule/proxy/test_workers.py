@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from molecule.conftest import Layout, Shell
     from molecule.proxy.conftest import Outside, Runs
 
+ONLY_ON = "devpi-proxy-13"
 LOG = "/var/log/supervisor"
 
 

@@ -183,7 +183,7 @@ def search(browser: WebDriver, layout: Layout, word: str) -> None:
 def links(browser: WebDriver) -> list[str]:
     """Return where the page's links lead."""
     found = browser.find_elements(By.CSS_SELECTOR, "a[href]")
-    return sorted({str(link.get_property("href")).split("#")[0] for link in found})
+    return sorted({str(link.get_property("href")).split("#", maxsplit=1)[0] for link in found})
 
 
 def broken(browser: WebDriver, layout: Layout) -> list[list[object]]:

@@ -219,8 +219,8 @@ class Devpi:
             return Result(stdout + stderr, json.loads(stdout))
 
         assert process.stdin
-        with process.stdin as given:
-            json.dump({"ANSIBLE_MODULE_ARGS": arguments}, given)
+        process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
+        process.stdin.close()
         process.stdin = None
         return finish
 
