@@ -202,7 +202,9 @@ def test_upload_to_a_full_disk_leaves_nothing(
     host: Host, outside: Outside, authorization: str, small_disk: str, filler: str
 ) -> None:
     host.run(f"cd {small_disk} && {filler or 'true'} 2>/dev/null")
-    release = Release(outside, authorization, "fulldisk", size=20_000 if filler else 12_000_000)
+    # of a name that no page of before can have
+    name, size = ("fulldisk", 20_000) if filler else ("narrowdisk", 12_000_000)
+    release = Release(outside, authorization, name, size=size)
     find = f"find {small_disk}/+files -type f | sort"
     before = host.check_output(find).split()
     begun = time.monotonic()
@@ -210,7 +212,7 @@ def test_upload_to_a_full_disk_leaves_nothing(
     assert 500 <= refused.status < 600, refused.text
     assert time.monotonic() - begun < 20
     assert release.links() == []
-    listed = outside.send(f"{INDEX}/fulldisk", "Accept: application/json", authorization)
+    listed = outside.send(f"{INDEX}/{name}", "Accept: application/json", authorization)
     assert listed.status == 404, listed.text
     # devpi-server leaves what it had written when the room ran out, under a name that nobody is given
     left = [path for path in host.check_output(find).split() if path not in before]
