@@ -17,9 +17,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import statistics
 import sys
+import time
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -125,6 +128,7 @@ class Side:
         # a large file may take its time
         options += f" --timeout {SECONDS if case.asked == 'large' else 2}s --script /bench/wrk.lua"
         url = self._place.url + self.paths[case.asked]
+        wait_until_idle()
         said = self._host.shell(f"HEADERS=/opt/bench/headers-{headers} wrk {options} {url}")
         counted = json.loads(said.splitlines()[-1])
         size = {"small": SMALL, "large": LARGE}.get(case.asked, 0)
@@ -191,6 +195,25 @@ def measured(rounds: int) -> list[dict[str, Any]]:
             say(number, "fresh", here["fresh"])
             found.append(here)
     return found
+
+
+def wait_until_idle() -> None:
+    """Wait until the machine has nothing to do: a server goes on with what it was asked when nobody waits for it any more.
+
+    Its backlog would be counted as the time of the side that is next.
+    """
+    for _ in range(100):
+        before = busy()
+        time.sleep(0.25)
+        if busy() - before < 0.05:
+            return
+    sys.exit("This machine is busy with something else, so nothing can be measured.")
+
+
+def busy() -> float:
+    """Return the seconds for which the processors have worked since the boot."""
+    user, nice, system = map(int, Path("/proc/stat").read_text(encoding="utf-8").split()[1:4])
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
 
 
 def say(number: int, what: str, figures: Any) -> None:

@@ -165,6 +165,12 @@ def test_text_is_compressed_and_files_are_not(outside: Outside, published: dict[
         assert packed.headers["Content-Encoding"] == "gzip", path
         assert len(packed.body) < len(plain.body)
         assert len(gzip.decompress(packed.body)) == len(plain.body)
+        # what is kept for those who take it is not for those who do not
+        for encoding in ("identity", "gzip;q=0", "br, gzip; q=0.0, *;q=0.1"):
+            other = outside.send(path, accept, f"Accept-Encoding: {encoding}")
+            assert "Content-Encoding" not in other.headers, (path, encoding)
+            assert len(other.body) == len(plain.body), (path, encoding)
+        assert "Accept-Encoding" in ", ".join(packed.headers.get_all("Vary")), path
     wheel = outside.send(published["front-1.0-py3-none-any.whl"], "Accept-Encoding: gzip")
     assert "Content-Encoding" not in wheel.headers
 
