@@ -198,9 +198,9 @@ def measured(rounds: int) -> list[dict[str, Any]]:
 
 
 def wait_until_idle() -> None:
-    """Wait until the machine has nothing to do: a server goes on with what it was asked when nobody waits for it any more.
+    """Wait until the machine has nothing to do.
 
-    Its backlog would be counted as the time of the side that is next.
+    A server goes on with what it was asked when nobody waits for it any more, and that would slow down the next side.
     """
     for _ in range(100):
         before = busy()

@@ -47,6 +47,10 @@ options:
     description: The part of the lock that names uv, for pip to install it with.
     type: str
     required: true
+  plugins:
+    description: Plugins of devpi-server to lay beside what the lock names, by the names of their modules.
+    type: dict
+    default: {}
   index_url:
     description: An index to install from in place of PyPI.
     type: str
@@ -115,7 +119,8 @@ class Environment:
         self.module = module
         self.path = Path(module.params["path"])
         self.stamp_file = self.path / "installed-from"
-        content = module.params["requirements"] + module.params["installer"]
+        self.plugins: dict[str, str] = module.params["plugins"]
+        content = module.params["requirements"] + module.params["installer"] + "".join(self.plugins.values())
         self.stamp = f"{module.params['python']} {hashlib.sha256(content.encode()).hexdigest()}\n"
 
     def converge(self) -> str:
@@ -185,6 +190,23 @@ class Environment:
         self._run([str(self.path / "bin/uv"), "pip", "check", "--quiet", "--python", str(self.path / "bin/python")])
         # uv leaves its lock behind for everybody to write.
         (self.path / ".lock").unlink(missing_ok=True)
+        for site_packages in self.path.glob("lib/python3*/site-packages"):
+            for name, source in self.plugins.items():
+                self._lay_plugin(site_packages, name, source)
+
+    @staticmethod
+    def _lay_plugin(site_packages: Path, name: str, source: str) -> None:
+        # devpi-server finds its plugins by entry points, and uv needs RECORD to take away what the next lock lacks
+        about = f"{name}-1.dist-info"
+        files = {
+            f"{name}.py": source,
+            f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1\n",
+            f"{about}/entry_points.txt": f"[devpi_server]\n{name} = {name}\n",
+        }
+        files[f"{about}/RECORD"] = "".join(f"{path},,\n" for path in [*files, f"{about}/RECORD"])
+        (site_packages / about).mkdir(exist_ok=True)
+        for path, content in files.items():
+            (site_packages / path).write_text(content, encoding="utf-8")
 
     def _compile(self) -> None:
         # The service cannot write bytecode here. Nothing waits for this: without it programs only start slower.
@@ -225,6 +247,7 @@ def main() -> None:
             # Nothing secret, but thousands of hashes, which would fill the journal at every run.
             "requirements": {"type": "str", "required": True, "no_log": True},
             "installer": {"type": "str", "required": True, "no_log": True},
+            "plugins": {"type": "dict", "default": {}, "no_log": True},
             # An address may have a password in it, as those of proxies in the environment.
             "index_url": {"type": "str", "default": "", "no_log": True},
             "find_links": {"type": "str", "default": "", "no_log": True},

@@ -58,6 +58,25 @@ def environment(tmp_path, devpi):
     return Environment(tmp_path / "venv", devpi)
 
 
+def test_plugin_is_one_that_the_server_finds(environment, wheels):
+    """It comes with the environment, changes as its source does, and goes as a package does that is no longer named."""
+    code = (
+        "import importlib.metadata as m; named = m.distribution('devpi-shelf').entry_points; "
+        "print([each.load().LABEL for each in named if each.group == 'devpi_server'])"
+    )
+    plugins = {"devpi_shelf": "LABEL = 'new'\n"}
+    assert environment.run(find_links=str(wheels), plugins=plugins)["actions"] == ["made"]
+    assert environment.python(code) == "['new']"
+    assert not environment.run(find_links=str(wheels), plugins=plugins)["changed"]
+
+    plugins = {"devpi_shelf": "LABEL = 'changed'\n"}
+    assert environment.run(find_links=str(wheels), plugins=plugins)["actions"] == ["upgraded"]
+    assert environment.python(code) == "['changed']"
+
+    assert environment.run(find_links=str(wheels))["actions"] == ["upgraded"]
+    assert [*environment.path.glob("lib/python3*/site-packages/devpi_shelf*")] == []
+
+
 def test_from_a_directory_without_a_network(environment, wheels):
     predicted = environment.run(check=True, find_links=str(wheels))
     assert predicted["actions"] == ["made"]
