@@ -4,7 +4,7 @@ Four servers run in three new containers of one image, and each case is measured
 
 * by hand: devpi-server alone, as by-hand.sh starts it, without TLS;
 * wheelhouse.devpi: devpi-server behind nginx, by https, without limits for one address, which wrk is;
-* private: the same with devpi_private, every reader with a password;
+* private: the same with devpi_private, every reader with a password, and pip also with a token;
 * nginx alone: the same nginx with a copy of the files, by https with the same settings: what can be reached at all.
 
 wrk asks on the host itself, as pip does: with pip's own headers. A run that has an error, an answer other than 2xx or a
@@ -16,6 +16,7 @@ Usage, from the checkout, by script/bench: serving.py ROUNDS
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import os
 import statistics
@@ -38,6 +39,9 @@ DOWNLOADED = [f"part{number:02}" for number in range(40)]
 PIPS = 8
 NAMES = ("packages.example.com", "static.example.com")
 HAND, OURS, PRIVATE, ALONE = "by hand", "wheelhouse.devpi", "private", "nginx alone"
+# The same server as PRIVATE, read as CI reads it
+TOKEN = "private, with a token"
+READING = {"user": "team", "path": "/etc/devpi/credentials/reading", "indexes": ["team/dev"], "allowed": ["pkg_read"]}
 # As nginx.conf of Debian is, and as the site says that the release files' server is
 STATIC = """
 mkdir -p /srv/static
@@ -121,6 +125,12 @@ class Side:
         words = " ".join(f"'{each}'" for each in (does, json.dumps(asdict(self._place)), *arguments))
         return json.loads(self._host.shell(f"python3 /bench/inside.py {words}"))
 
+    def read_with(self, password_file: str) -> Side:
+        """Return the same side for those who log in with what is in that file."""
+        other = copy.copy(self)
+        other._place = replace(self._place, password_file=password_file)
+        return other
+
     def measure(self, case: Case) -> Any:
         """Put the load on, and return what wrk counted."""
         headers = "page" if case.asked == "page" else "private" if case.private else "file"
@@ -157,6 +167,8 @@ def deployed(name: str, stack: contextlib.ExitStack, *, private: bool) -> Host:
     variables = {"devpi_proxy_names": [NAMES[0]], "devpi_proxy_request_rate": 0, "devpi_proxy_connections": 0}
     # as by hand: see OFFLINE
     variables |= {"devpi_server_options": {"offline-mode": True}, "devpi_private": private}
+    if private:
+        variables["devpi_tokens"] = [READING]
     playbook(host, ("devpi", "devpi_proxy"), **variables)
     return host
 
@@ -173,7 +185,9 @@ def sides(stack: contextlib.ExitStack) -> dict[str, Side]:
     found[OURS] = Side(deployed("devpi-bench-serving", stack, private=False), place, PROJECTS)
     found[ALONE] = Alone(found[OURS])
     private = deployed("devpi-bench-serving-private", stack, private=True)
-    found[PRIVATE] = Side(private, replace(place, private=True), [["small", 1, SMALL], *downloaded])
+    place = replace(place, private=True)
+    found[PRIVATE] = Side(private, place, [["small", 1, SMALL], *downloaded])
+    found[TOKEN] = found[PRIVATE].read_with(str(READING["path"]))
     return found
 
 
@@ -188,7 +202,7 @@ def measured(rounds: int) -> list[dict[str, Any]]:
                 here[case.label] = {side: servers[side].measure(case) for side in case.sides}
                 say(number, case.label, here[case.label])
             here["pip"] = {
-                side: servers[side].inside("pips", str(PIPS), json.dumps(DOWNLOADED)) for side in (HAND, PRIVATE)
+                side: servers[side].inside("pips", str(PIPS), json.dumps(DOWNLOADED)) for side in (HAND, PRIVATE, TOKEN)
             }
             say(number, "pip", here["pip"])
             here["fresh"] = servers[OURS].inside("fresh", "fresh", str(1000 * number))
@@ -264,8 +278,10 @@ def rows(found: list[dict[str, Any]]) -> list[Row]:
             reach.append(f"share ≥ {case.share}")
         row.reach = ", ".join(reach)
         table.append(row)
-    hand, mine = (median("pip", side, "seconds") for side in (HAND, PRIVATE))
-    table.append(Row(f"{PIPS} pips at once, {len(DOWNLOADED)} private projects each, s", hand, mine, None, "", True))
+    hand = median("pip", HAND, "seconds")
+    for side, how in ((PRIVATE, "a password"), (TOKEN, "a token")):
+        label = f"{PIPS} pips at once, {len(DOWNLOADED)} private projects each, with {how}, s"
+        table.append(Row(label, hand, median("pip", side, "seconds"), None, "", True))
     worst = max(second for each in found for second in each["fresh"]["seconds"])
     table.append(Row("a release is in the page under load after at most, s", None, worst, None, "≤ 1", worst <= 1))
     wrong = sum(each["fresh"]["stale"] + each["fresh"]["broken"] for each in found)
