@@ -109,9 +109,9 @@ class Runs:
             *("-e", json.dumps(variables), str(playbook)),
         ]
 
-    def __call__(self, **variables: object) -> tuple[int, int, str]:
+    def __call__(self, *options: str, **variables: object) -> tuple[int, int, str]:
         """Return the exit status, how many tasks changed something, and all that was said."""
-        done = subprocess.run(self.command(variables), capture_output=True, text=True, check=False)
+        done = subprocess.run([*self.command(variables), *options], capture_output=True, text=True, check=False)
         changed = re.search(r"changed=(\d+)", done.stdout)
         return done.returncode, int(changed[1]) if changed else -1, done.stdout + done.stderr
 

@@ -141,6 +141,20 @@ options:
     type: list
     elements: str
     default: []
+  variables:
+    description: The variables that the inventory has and whose names begin as those of this collection do.
+    type: list
+    elements: str
+    default: []
+  known_variables:
+    description: The variables of this collection. What is spelt nearly like one of these in O(variables) is refused.
+    type: list
+    elements: str
+    default: []
+  texts:
+    description: Variables that have to be lists and are texts, each with its value.
+    type: dict
+    default: {}
   min_memory:
     description: The memory in MB that must be available for a server that does not run yet.
     type: int
@@ -193,6 +207,7 @@ owner_index:
   sample: http://127.0.0.1:3141/alice/dev
 """
 
+import difflib
 import grp
 import ipaddress
 import json
@@ -201,6 +216,7 @@ import pwd
 import re
 import shutil
 import socket
+import ssl
 import tempfile
 import time
 from pathlib import Path
@@ -228,6 +244,8 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
 
 SUPPORTED = {"debian": ("Debian", (11,)), "ubuntu": ("Ubuntu", (20, 4))}
 LISTS_ARE_FRESH_FOR = 3600.0
+# MB that each took of the memory that is available, seen with a hundred of them
+WORKER_MEMORY = 64
 NGINX = Path("/usr/sbin/nginx")
 # As certificates and nginx's server_name take it; no wildcard, because the first one stands in links.
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
@@ -248,6 +266,15 @@ class Preflight:
     def look(self) -> dict[str, Any]:
         """Return what the roles need to know, with all problems noted in ``problems``."""
         seen: dict[str, Any] = {"missing_packages": [], "owner_home": "", "owner_index": ""}
+        known = self.params["known_variables"]
+        for variable in sorted(set(self.params["variables"]) - set(known)):
+            for near in difflib.get_close_matches(variable, known, 1, 0.9):
+                self.problems.append(
+                    f"{variable} is no variable of this collection, so it has no effect; write it as {near}, or give "
+                    "it a name that looks less like that if it is yours"
+                )
+        for variable, text in self.params["texts"].items():
+            self.problems.append(f"{variable} is the text {text!r} and has to be a list; write it as [{text}]")
         if os.geteuid() != 0 and self.roles - {"pypirc", "client"}:
             self.problems.append("the roles change the system and so need root; set become: true (ansible_become)")
             return seen
@@ -492,18 +519,27 @@ class Preflight:
             self._resolves(self.params["proxy_names"][0], here)
 
     def _workers(self, here: str) -> None:
-        for port in self.params["worker_ports"]:
-            if port > 65535:
-                self.problems.append(
-                    f"devpi_server_workers asks for port {port}, and there is none above 65535; set devpi_port lower"
-                )
-                return
-            for listener in listeners_on("127.0.0.1", port):
+        ports = self.params["worker_ports"]
+        if ports and max(ports) > 65535:
+            self.problems.append(
+                f"devpi_server_workers asks for port {max(ports)}, and there is none above 65535; set devpi_port lower"
+            )
+            return
+        held = {port: listeners_on("127.0.0.1", port) for port in ports}
+        for port, listeners in held.items():
+            for listener in listeners:
                 if not self._ours(listener):
                     self.problems.append(
                         f"port {port} on {here} is held by process {listener.holder}, and a worker of "
                         "devpi_server_workers needs it; set devpi_port to where so many are free, or stop that process"
                     )
+        new = [*held.values()].count([])
+        available = _available_memory()
+        if available < WORKER_MEMORY * new:
+            self.problems.append(
+                f"devpi_server_workers starts {new} more processes of {WORKER_MEMORY} MB each on {here}, and "
+                f"{available} MB of memory are available; set it lower"
+            )
 
     def _nginx(self, here: str) -> None:
         if "server" not in self.roles and not _initialised(self.params["server_dir"]):
@@ -524,6 +560,8 @@ class Preflight:
                     f"devpi_{name} {path} is no file on {here}; put it there, or leave both empty for a certificate "
                     "of the host's own"
                 )
+        if all(path and Path(path).is_file() for path in files.values()):
+            self._pair(here)
         for port in (80, 443):
             for listener in listeners_on("0.0.0.0", port):  # noqa: S104 - it is compared, not bound
                 if not any(command[0].startswith("nginx: ") for command in listener.commands):
@@ -551,6 +589,31 @@ class Preflight:
                     f"devpi_server_dir {self.params['server_dir']} lies below {parent}, where the group "
                     f"{self.params['proxy_group']} may not pass, so nginx could not read release files; "
                     f"set it to another directory, or chmod o+x {parent}"
+                )
+
+    def _pair(self, here: str) -> None:
+        certificate, key = self.params["proxy_certificate"], self.params["proxy_key"]
+        try:
+            # without the callable it would ask the terminal for the password of an encrypted key
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
+        except (OSError, ValueError) as error:
+            self.problems.append(
+                f"devpi_proxy_certificate {certificate} and devpi_proxy_key {key} on {here} are no pair that nginx "
+                f"could use ({getattr(error, 'reason', None) or error}); give a certificate in PEM, with its chain, "
+                "and the key that belongs to it, without a password"
+            )
+            return
+        for name in self.params["proxy_names"]:
+            option = "-checkip" if _is_address(name) else "-checkhost"
+            command = ["openssl", "x509", "-in", certificate, "-noout", option, name]
+            try:
+                out = str(self.module.run_command(command, handle_exceptions=False)[1])
+            except OSError:
+                return
+            if "NOT match" in out:
+                self.problems.append(
+                    f"devpi_proxy_certificate {certificate} on {here} is not for {name}, which devpi_proxy_names has, "
+                    "so clients would refuse it there; give one that is, or take the name out"
                 )
 
     def _resolves(self, name: str, here: str) -> None:
@@ -755,6 +818,9 @@ def main() -> None:
             "proxy_key": {"type": "path", "default": "", "no_log": False},
             "proxy_group": {"type": "str", "default": "www-data"},
             "proxy_networks": {"type": "list", "elements": "str", "default": []},
+            "variables": {"type": "list", "elements": "str", "default": []},
+            "known_variables": {"type": "list", "elements": "str", "default": []},
+            "texts": {"type": "dict", "default": {}},
             "min_memory": {"type": "int", "default": 256},
             "min_disk": {"type": "int", "default": 500},
         },

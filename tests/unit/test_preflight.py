@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import socket
+import subprocess
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
@@ -101,3 +102,79 @@ def test_where_the_last_deployment_listens_is_read_from_its_configuration(tmp_pa
     config.write_text(text)
     assert preflight._configured_address(str(config)) == address
     assert preflight._configured_address(str(tmp_path / "none")) == ("", 0)
+
+
+def test_text_in_the_place_of_a_list_is_refused(look):
+    said = look("pypirc", texts={"devpi_proxy_names": "index.example.com"})
+    words = "devpi_proxy_names is the text 'index.example.com' and has to be a list; write it as [index.example.com]"
+    assert said["problems"] == [words]
+
+
+def test_variable_that_is_misspelt_is_refused(look):
+    known = ["devpi_private", "devpi_proxy_names", "devpi_port"]
+    given = ["devpi_privat", "devpi_port", "devpi_colour"]
+    (problem,) = look("pypirc", variables=given, known_variables=known)["problems"]
+    assert problem.startswith("devpi_privat is no variable of this collection, so it has no effect; ")
+    assert "write it as devpi_private, or" in problem
+
+
+def test_more_workers_than_there_is_memory_for_are_refused(look, monkeypatch):
+    monkeypatch.setattr(preflight, "_available_memory", lambda: 500)
+    options = {"proxied": True, "proxy_names": ["index.example.com"]}
+    words = "devpi_server_workers starts 8 more processes of 64 MB each"
+    assert any(words in each for each in look("supervisor", worker_ports=[*range(39000, 39008)], **options)["problems"])
+    few = look("supervisor", worker_ports=[*range(39000, 39007)], **options)
+    assert not any("devpi_server_workers" in each for each in few.get("problems", []))
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Return what makes a key and a certificate for names, and returns their options."""
+
+    def make(label, names="DNS:index.example.com,IP:192.0.2.10", *options):
+        files = {name: str(tmp_path / f"{label}.{name}") for name in ("key", "certificate")}
+        command = [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-subj",
+            "/CN=x",
+            "-addext",
+            f"subjectAltName={names}",
+        ]
+        command += [*(options or ["-nodes"]), "-keyout", files["key"], "-out", files["certificate"]]
+        subprocess.run(command, check=True, capture_output=True)
+        return {f"proxy_{name}": path for name, path in files.items()}
+
+    return make
+
+
+def problems_of_the_pair(look, **options):
+    said = look("proxy", proxied=True, proxy_manage="site", **options)
+    return [each for each in said["problems"] if each.startswith("devpi_proxy_certificate")]
+
+
+def test_certificate_that_clients_take_is_taken(look, pair):
+    assert problems_of_the_pair(look, proxy_names=["index.example.com", "192.0.2.10"], **pair("good")) == []
+
+
+def test_certificate_and_key_that_are_no_pair_are_refused(look, pair):
+    one, other = pair("one"), pair("other")
+    for key in (
+        other["proxy_key"],
+        pair("locked", "DNS:x", "-passout", "pass:x")["proxy_key"],
+        one["proxy_certificate"],
+    ):
+        options = {**one, "proxy_key": key, "proxy_names": ["index.example.com"]}
+        (problem,) = problems_of_the_pair(look, **options)
+        assert f"and devpi_proxy_key {key} on " in problem
+        assert "are no pair that nginx could use" in problem
+
+
+def test_certificate_for_other_names_is_refused(look, pair):
+    names = ["index.example.com", "other.example.com", "192.0.2.11"]
+    found = problems_of_the_pair(look, proxy_names=names, **pair("one"))
+    assert ["is not for other.example.com" in each for each in found] == [True, False]
+    assert ["is not for 192.0.2.11" in each for each in found] == [False, True]
