@@ -216,7 +216,7 @@ def wait_until_idle() -> None:
 
     A server goes on with what it was asked when nobody waits for it any more, and that would slow down the next side.
     """
-    for _ in range(100):
+    for _dummy in range(100):
         before = busy()
         time.sleep(0.25)
         if busy() - before < 0.05:
