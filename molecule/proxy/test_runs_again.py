@@ -147,9 +147,12 @@ def test_file_of_the_server_that_nginx_may_not_read_is_opened_again(host: Host, 
 
 
 def test_killed_runs_are_mended_by_the_next(host: Host, outside: Outside, deploy: Runs) -> None:
+    # a certificate that is given is not for other names
+    own = not host.file("/etc/ssl/given/server.pem").exists
     for number, seconds in enumerate((0.2, 0.6, 1.0)):
+        names = [NAME, f"n{number}.example.com"] if own else [NAME]
         with subprocess.Popen(
-            deploy.command({"devpi_proxy_hsts": 100 + number, "devpi_proxy_names": [NAME, f"n{number}.example.com"]}),
+            deploy.command({"devpi_proxy_hsts": 100 + number, "devpi_proxy_names": names}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
