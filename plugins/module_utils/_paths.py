@@ -1,0 +1,143 @@
+# Copyright: The wheelhouse.devpi authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where something may be made, and with whose rights: root follows nothing that another account can change."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from pathlib import Path
+from typing import Iterator
+
+_SYSTEM = """
+/ /bin /boot /dev /etc /home /lib /lib32 /lib64 /libx32 /lost+found /media /mnt /opt /proc /root /run /sbin /snap /srv
+/sys /tmp /usr /usr/bin /usr/games /usr/include /usr/lib /usr/libexec /usr/local /usr/local/bin /usr/local/etc
+/usr/local/lib /usr/local/sbin /usr/local/share /usr/local/src /usr/sbin /usr/share /usr/src /var /var/backups
+/var/cache /var/lib /var/local /var/lock /var/log /var/mail /var/opt /var/run /var/spool /var/tmp /var/www
+/etc/cron.d /etc/default /etc/init.d /etc/logrotate.d /etc/nginx /etc/nginx/conf.d /etc/ssl /etc/ssl/certs
+/etc/ssl/private /etc/supervisor /etc/supervisor/conf.d /etc/systemd /etc/systemd/system /etc/xdg /run/lock
+/var/log/nginx /var/log/supervisor
+"""
+# Directories that every system has (hier(7)). What lies in one of them may be ours; the directory itself never is.
+SYSTEM_DIRECTORIES = frozenset(_SYSTEM.split())
+# Nothing that outlives a boot, or is a file at all, can be made below these.
+NO_PLACE = ("/proc", "/sys", "/dev", "/boot")
+
+
+class PathError(ValueError):
+    """Nothing can be made at a path; the message names it, says why, and ends with the way out."""
+
+
+def unfit(path: str) -> str:
+    """Return why a variable may not name this path for something that is made, changed or removed.
+
+    Looks at the text alone. Nothing is returned where it may.
+
+    :param path: as it was given.
+    """
+    if not path.startswith("/"):
+        return "is not absolute; write it from the root, like /srv/devpi"
+    if not path.isprintable():
+        return "has a newline or another character in it that cannot be printed; take it out"
+    if path != os.path.normpath(path) or path.startswith("//"):
+        return f"is not in its plain form; write it as {os.path.normpath('/' + path.lstrip('/'))}"
+    if path in SYSTEM_DIRECTORIES:
+        return "is a directory of the system; name one of its own for this, like /srv/devpi"
+    if path.startswith(tuple(f"{place}/" for place in NO_PLACE)):
+        return "is no place for files that last; name another, like /srv/devpi"
+    return ""
+
+
+def exposed(path: str) -> Path | None:
+    """Return the first directory on the way to `path` in which an account other than root can replace what leads there.
+
+    Links on the way are followed where root made them. None where only root can replace anything, `path` itself too.
+
+    :param path: absolute; it need not exist.
+    """
+    return next(_exposed(Path(path), depth=0), None)
+
+
+def _exposed(path: Path, depth: int) -> Iterator[Path]:
+    if depth > 40:
+        yield path
+        return
+    here = Path("/")
+    for number, part in enumerate(path.parts[1:], 2):
+        below = here / part
+        try:
+            entry = below.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            entry = None
+        if _others_can_replace(here, entry):
+            yield here
+            return
+        if entry is None:
+            return
+        if stat.S_ISLNK(entry.st_mode):
+            target = Path(os.path.normpath(here / os.readlink(below)))
+            yield from _exposed(target.joinpath(*path.parts[number:]), depth + 1)
+            return
+        here = below
+
+
+def _others_can_replace(directory: Path, entry: os.stat_result | None) -> bool:
+    """Whether an account other than root can put something else in the place of an entry of the directory."""
+    try:
+        there = directory.stat()
+    except OSError:
+        return True
+    sticky = bool(there.st_mode & stat.S_ISVTX) and entry is not None and entry.st_uid == 0
+    if there.st_uid != 0:
+        return True
+    if there.st_mode & stat.S_IWOTH:
+        return not sticky
+    if str(directory) in SYSTEM_DIRECTORIES:
+        # As the distribution makes it: Ubuntu's syslog may write in /var/log.
+        return False
+    return bool(there.st_mode & stat.S_IWGRP) and not sticky and _has_members(there.st_gid)
+
+
+def _has_members(gid: int) -> bool:
+    if gid == 0:
+        return False
+    try:
+        named = grp.getgrgid(gid).gr_mem
+    except KeyError:
+        named = []
+    return bool(set(named) - {"root"}) or any(entry.pw_gid == gid and entry.pw_uid != 0 for entry in pwd.getpwall())
+
+
+def keeper_of(path: str) -> pwd.struct_passwd | None:
+    """Return the account with whose rights things are made at `path`, None where root makes them itself.
+
+    :param path: absolute; it need not exist.
+    :raises PathError: several accounts could replace it, so that nobody's rights are safe there.
+    """
+    place = exposed(path)
+    if place is None:
+        return None
+    seen = place.stat()
+    if seen.st_uid == 0 or seen.st_mode & stat.S_IWOTH or (seen.st_mode & stat.S_IWGRP and _shared(seen)):
+        raise PathError(
+            f"{path} lies in {place}, where others can put something else in its place; name a directory in which "
+            f"only its owner can write, or chmod go-w {place}"
+        )
+    try:
+        return pwd.getpwuid(seen.st_uid)
+    except KeyError:
+        raise PathError(f"{path} lies in {place}, whose owner {seen.st_uid} is no account here; chown it") from None
+
+
+def _shared(seen: os.stat_result) -> bool:
+    """Whether the directory's group has more members than its owner."""
+    try:
+        group = grp.getgrgid(seen.st_gid)
+    except KeyError:
+        return False
+    members = {entry.pw_uid for entry in pwd.getpwall() if entry.pw_gid == seen.st_gid}
+    owner = {entry.pw_name for entry in pwd.getpwall() if entry.pw_uid == seen.st_uid}
+    return bool(members - {seen.st_uid, 0}) or bool(set(group.gr_mem) - owner - {"root"})

@@ -1,0 +1,92 @@
+"""Where something may be made, and with whose rights."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from typing import TYPE_CHECKING
+
+import pytest
+from ansible_collections.wheelhouse.devpi.plugins.module_utils import _paths
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+NOBODY = pwd.getpwnam("nobody").pw_uid
+
+
+@pytest.mark.parametrize("path", ["/srv/devpi", "/opt/devpi/venv", "/var/lib/devpi", "/home/ubuntu/.devpi/server"])
+def test_own_places_are_fit(path: str) -> None:
+    assert _paths.unfit(path) == ""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("", "srv/devpi", "~/devpi", "./x", "/", "//", "/etc", "/home", "/var/lib", "/usr/local/bin", "/var/log"),
+        *("/srv/../etc", "/srv/devpi/", "/srv//devpi", "/srv/./devpi", "/srv/devpi/..", "//srv/devpi"),
+        *("/srv/de\nvpi", "/srv/de\x00vpi", "/proc/self/root", "/sys/x", "/dev/x"),
+    ],
+)
+def test_others_are_refused_with_the_way_out(path: str) -> None:
+    assert ";" in _paths.unfit(path)
+
+
+@pytest.fixture
+def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory that only root can change, whatever lies above it."""
+    return tmp_path_factory.mktemp("room")
+
+
+@pytest.fixture
+def only_room(room: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Take what lies above the room for the system's, so that a test is about what is in it."""
+    above = {str(parent) for parent in room.parents}
+    monkeypatch.setattr(_paths, "SYSTEM_DIRECTORIES", _paths.SYSTEM_DIRECTORIES | above)
+    return room
+
+
+@AS_ROOT
+def test_what_only_root_can_change_is_roots_to_make(only_room: Path) -> None:
+    assert _paths.exposed(str(only_room / "a" / "b")) is None
+    assert _paths.keeper_of(str(only_room / "a")) is None
+
+
+@AS_ROOT
+def test_what_lies_in_somebodys_directory_is_made_with_the_rights_of_that_account(only_room: Path) -> None:
+    home = only_room / "home"
+    home.mkdir(0o700)
+    os.chown(home, NOBODY, -1)
+    keeper = _paths.keeper_of(str(home / "a" / "b"))
+    assert keeper is not None
+    assert keeper.pw_uid == NOBODY
+
+
+@AS_ROOT
+def test_a_directory_for_everybody_is_nobodys_place(only_room: Path) -> None:
+    shared = only_room / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    with pytest.raises(_paths.PathError, match="others can put something else"):
+        _paths.keeper_of(str(shared / "a"))
+
+
+@AS_ROOT
+def test_what_root_made_in_a_sticky_directory_stays_roots(only_room: Path) -> None:
+    shared = only_room / "shared"
+    (shared / "ours").mkdir(parents=True)
+    shared.chmod(0o1777)
+    assert _paths.exposed(str(shared / "ours" / "a")) is None
+    assert _paths.exposed(str(shared / "absent")) == shared
+
+
+@AS_ROOT
+def test_links_lead_to_what_their_target_is(only_room: Path) -> None:
+    home = only_room / "home"
+    home.mkdir(0o700)
+    os.chown(home, NOBODY, -1)
+    (only_room / "link").symlink_to("home")
+    (only_room / "round").symlink_to("round")
+    assert _paths.exposed(str(only_room / "link" / "a")) == home
+    assert _paths.exposed(str(only_room / "round" / "a")) is not None
