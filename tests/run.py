@@ -30,7 +30,7 @@ TREE = ROOT / ".venv-test" / "collections"
 # The tarball's content, installed: what the scenarios run
 INSTALLED = CACHE / "collections"
 # The longest early, so that two at a time end together
-SCENARIOS = ("proxy", "default", "faults", "platforms", "newcomer", "web", "remote", "howto", "roles")
+SCENARIOS = ("proxy", "default", "faults", "hostile", "platforms", "newcomer", "web", "remote", "howto", "roles")
 
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_"))},

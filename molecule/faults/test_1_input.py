@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .conftest import Target
+    from molecule.conftest import Target
 
 
 def users(*indexes: dict[str, Any]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .conftest import Target
+    from molecule.conftest import Target
 
 WHEEL = """
 import zipfile

@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .conftest import Target
+    from molecule.conftest import Target
 
 # What every password has in it
 MARK = "Canary7f3"
