@@ -231,6 +231,25 @@ def normalised(key: str, value: Any) -> Any:
     return value
 
 
+def with_tox_results(index: Index, observed: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the keys that an index is to have: those declared and, for a stage, who may upload test results.
+
+    devpi-server's own default lets anybody without a login store them. So where nothing is declared of them, those may
+    who may upload releases: on a new stage, on one that has that default, and on one where it was so before. Any other
+    list that somebody set on the server stays.
+
+    :param observed: the index as the server shows it; None where it does not exist.
+    """
+    there = observed or {}
+    if "acl_toxresult_upload" in index.keys or (index.type or there.get("type", "stage")) != "stage":
+        return index.keys
+    uploaders = there.get("acl_upload", MISSING["acl_upload"]) if observed is not None else [index.user]
+    testers = there.get("acl_toxresult_upload", MISSING["acl_toxresult_upload"])
+    if ":ANONYMOUS:" not in testers and set(testers) != set(uploaders):
+        return index.keys
+    return {**index.keys, "acl_toxresult_upload": list(index.keys.get("acl_upload", uploaders))}
+
+
 def differs(key: str, declared: object, observed: Mapping[str, Any]) -> bool:
     """Whether an object as the server shows it differs from what is declared for the key.
 
