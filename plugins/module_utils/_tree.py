@@ -546,6 +546,18 @@ def _unstorable(key: str, value: object, where: str) -> Iterator[str]:
         yield f"{where}: {key} holds half a character (a lone surrogate), which devpi-server cannot store; remove it"
 
 
+def open_upload_problems(users: list[User]) -> list[str]:
+    """Return which declared stages open uploads to everybody, which a server behind the collection's nginx cannot."""
+    return [
+        f"{index.where}: {key} holds ':ANONYMOUS:', and nginx lets nobody upload without a login; name who may, or say "
+        "':AUTHENTICATED:' for all devpi users"
+        for user in users
+        for index in user.indexes
+        for key in ("acl_upload", "acl_toxresult_upload")
+        if ":ANONYMOUS:" in index.keys.get(key, ())
+    ]
+
+
 def _named(names: list[str]) -> str:
     return ("index " if len(names) == 1 else "indexes ") + ", ".join(names)
 
