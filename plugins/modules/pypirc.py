@@ -15,8 +15,9 @@ description:
   - The file stays the person's own. Only lines whose value differs are touched; comments, order, blank lines, other
     sections, delimiters, indentation and line endings are kept, and C(%) is an ordinary character.
   - A repository is also listed in C(index-servers) of C([distutils]), without which C(twine) and C(flit) don't know it.
-    Where a file has no such list, C([pypi]) and C([testpypi]) are listed too if the file has them, as they were known
-    without being listed.
+  - The tools know V(pypi), and C(twine) V(testpypi), as long as a file has no such list. So in a list that the module
+    begins are these two as well, with a section C([testpypi]) that has the address. A list that is there is not
+    extended by them. Declare a name with O(repositories[].state=absent) to have it left out of a new list.
   - A file that Python's C(configparser) cannot read is refused with the number of the line, before anything is changed.
   - The file is replaced in one step, has mode V(0600) and belongs to its owner and the owner's primary group; where
     that is not so it is mended.
@@ -61,6 +62,7 @@ options:
       repository:
         description:
           - The complete URL to upload to, without credentials. Required with O(repositories[].state=present).
+          - It is written as it is. Leave a V(/) at the end of an index's URL away, or C(flit) prints links with V(//).
         type: str
       username:
         description: Who uploads. Without it an existing line is kept.
@@ -88,7 +90,7 @@ EXAMPLES = r"""
     owner: ubuntu
     repositories:
       - name: latexhelperpypi
-        repository: http://localhost:3141/pbernatchez/dev/
+        repository: http://localhost:3141/pbernatchez/dev
         username: pbernatchez
       - name: testpypi
         repository: https://test.pypi.org/legacy/
@@ -101,7 +103,7 @@ EXAMPLES = r"""
     path: /srv/ci/pypirc
     repositories:
       - name: team
-        repository: https://devpi.example.com/team/release/
+        repository: https://devpi.example.com/team/release
         username: ci
         password: "{{ vault_devpi_ci_password }}"
   become: true
