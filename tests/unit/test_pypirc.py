@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import configparser
 import contextlib
+import fcntl
 import grp
 import json
 import os
 import pwd
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator
@@ -480,6 +482,39 @@ def test_what_a_killed_run_left_is_cleared(run: Run, tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == [".pypirc"]
 
 
+def test_draft_of_a_run_that_lives_stays(run: Run, tmp_path: Path) -> None:
+    live = tmp_path / ".pypirc.x1y2.unfinished"
+    with live.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        run(tmp_path / ".pypirc", BOB)
+    assert sorted(each.name for each in tmp_path.iterdir()) == [".pypirc", live.name]
+
+
+def test_what_has_no_end_is_refused_at_once(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / ".pypirc"
+    signal.alarm(10)
+    try:
+        os.mkfifo(path)
+        assert f"{path} is not a file. Move it away" in run(path, BOB)["msg"]
+        path.unlink()
+        path.symlink_to("/dev/zero")
+        assert f"{path} is not a file. Move it away" in run(path, BOB)["msg"]
+        path.unlink()
+        with path.open("wb") as file:
+            file.truncate(10 << 30)
+        assert f"{path} is larger than 1048576 bytes. Move it away" in run(path, BOB)["msg"]
+        assert path.stat().st_size == 10 << 30
+    finally:
+        signal.alarm(0)
+
+
+@pytest.mark.parametrize("path", ["/etc", "/dev/pypirc", "/srv/../etc/pypirc", "pypirc", "/srv\n/pypirc"])
+def test_refuses_what_is_no_place_for_the_file(run: Run, path: str) -> None:
+    failed = run(Path(path), BOB)
+    assert failed["msg"].startswith(f"path: {path!r} ")
+    assert failed["msg"].endswith("Nothing was changed.")
+
+
 def test_refuses_and_changes_nothing(run: Run, tmp_path: Path) -> None:
     path = tmp_path / ".pypirc"
     path.write_bytes(b"[dev]\nusername = b\xf6b\n")
@@ -550,3 +585,7 @@ def test_root_is_not_led_to_others_files(run: Run, home: tuple[Path, pwd.struct_
     path.symlink_to(tmp_path / "new")
     assert "msg" in run(path, BOB, owner="nobody")
     assert not (tmp_path / "new").exists()
+    path.unlink()
+    refused = run(path, BOB, owner="daemon")
+    assert "where others than daemon can put something else in its place. Name another owner" in refused["msg"]
+    assert [each.name for each in directory.iterdir()] == ["roots"]
