@@ -53,7 +53,7 @@ class TokenFile:
         self.account = account
         problem = unfit(path)
         if problem:
-            raise TokenError(f"path: {path!r} {problem}")
+            raise TokenError(f"path: {path if path.isprintable() else repr(path)} {problem}")
         place = exposed(path, account.pw_uid)
         if place is not None:
             raise TokenError(

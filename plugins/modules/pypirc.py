@@ -296,7 +296,7 @@ def check_path(path: str, account: pwd.struct_passwd) -> None:
     """Raise PypircError where no file can be kept, or where another account could put something else in its place."""
     why = unfit(path)
     if why:
-        raise PypircError(f"path: {path!r} {why}. Nothing was changed.")
+        raise PypircError(f"path: {path if path.isprintable() else repr(path)} {why}. Nothing was changed.")
     place = exposed(path, account.pw_uid)
     # What is no directory is a link that leads to itself, of which more is said when it is read.
     if place is not None and place.is_dir():

@@ -27,7 +27,7 @@ TEXT = {
     "SSL_CERT_FILE=ca.pem": f"{PROXY}::test_one_ca_alone_takes_others_from_uv",
     "sudo cp ca.pem /usr/local/share/ca-certificates/devpi.crt": f"{PROXY}::test_one_ca_alone_takes_others_from_uv",
     "sudo update-ca-certificates": f"{PROXY}::test_one_ca_alone_takes_others_from_uv",
-    "machine devpi1.example.com login ci password TOKEN": f"{PROXY}::test_login_comes_from_netrc",
+    "machine devpi1.example.com login ci password TOKEN": "molecule/proxy/test_private.py::test_tools_log_in",
 }
 PYPIRC = f"{PROXY}::test_colleagues_file_is_read"
 SECTIONS = ("## Publish and install\n", "## Open to the network\n")
