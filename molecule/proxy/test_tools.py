@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from molecule.conftest import PROJECT, readme_rows
-from molecule.proxy.conftest import MAKE
+from molecule.proxy.conftest import INVENTORY, MAKE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,3 +208,15 @@ def test_colleagues_file_is_read(machine: Machine) -> None:
         "--repository team-dev trusted-1.0*"
     )
     assert said.rc == 0, said.stdout + said.stderr
+
+
+def test_info_tells_what_nginx_leaves_open(host: Host, layout: Layout) -> None:
+    options = f"url={layout.url} ca_path={layout.ca}"
+    command = ["ansible", "-i", str(INVENTORY), host.backend.get_hostname(), "-m", "wheelhouse.devpi.devpi_info"]
+    said = subprocess.run([*command, "-a", options], capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "team/dev" in said.stdout
+    assert "serverdir" not in said.stdout
+    told = " ".join((said.stdout + said.stderr).split())
+    assert "devpi_proxy_networks names those who may read it" in told
+    assert "correct url if no devpi-server is behind it" in told
