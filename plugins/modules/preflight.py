@@ -210,7 +210,6 @@ owner_index:
 import difflib
 import grp
 import ipaddress
-import json
 import os
 import pwd
 import re
@@ -231,10 +230,10 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import understood
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._home import Home
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import Listener, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._nginx_sites import sites
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import Pypirc, PypircError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
     FRESH_SERVER,
     USER_OPTIONS,
@@ -713,22 +712,16 @@ class Preflight:
                 f"devpi_pypirc_owner {owner!r} is no account on {os.uname().nodename}; name one that is"
             )
             return
+        home = Home(entry)
+        problem = home.problem()
+        if problem:
+            self.problems.append(f"devpi_pypirc_owner {owner!r} {problem}")
+            return
         seen["owner_home"] = entry.pw_dir
-        pypirc = Path(entry.pw_dir, ".pypirc")
-        if "pypirc" in self.roles and pypirc.is_file():
-            try:
-                Pypirc.parse(pypirc.read_text(encoding="utf-8"), str(pypirc))
-            except UnicodeDecodeError:
-                self.problems.append(f"{pypirc} is not UTF-8; convert it or move it away")
-            except PypircError as error:
-                self.problems.append(str(error))
-        current = Path(entry.pw_dir, ".devpi", "client", "current.json")
-        try:
-            used = json.loads(current.read_text(encoding="utf-8"))
-            # Of a server without an index it keeps the URL to log in at.
-            seen["owner_index"] = (used.get("index") or re.sub(r"\+login$", "", used.get("login") or "")).rstrip("/")
-        except (OSError, ValueError, AttributeError):
-            seen["owner_index"] = ""
+        problems = [home.pypirc_problem() if "pypirc" in self.roles else ""]
+        problems += [home.client_problem() if "client" in self.roles else ""]
+        self.problems.extend(problem for problem in problems if problem)
+        seen["owner_index"] = home.client_index()
 
 
 def _loopback(host: str) -> bool:
