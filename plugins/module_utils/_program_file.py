@@ -81,8 +81,8 @@ def problems_on_host(program: str, log_file: str) -> list[str]:
     path = PROGRAMS / f"{program}.conf"
     if not is_ours(path):
         found.append(
-            f"devpi_supervisor_program {program!r}: {path} is somebody else's program, and would be overwritten; choose "
-            "another name, or move that file away"
+            f"devpi_supervisor_program {program!r}: {path} is somebody else's program, and would be overwritten; "
+            "choose another name, or move that file away"
         )
     for other in _included():
         if other != path and re.search(_section(program), _text(other), re.MULTILINE):
@@ -161,11 +161,11 @@ def _patterns() -> list[str] | None:
     files = re.search(r"^files\s*[=:](.*(?:\n[ \t]+\S.*)*)", section.group(1), re.MULTILINE) if section else None
     words = re.sub(r"\s[;#].*", "", files.group(1)).split() if files else []
     here = str(MAIN_FILE.parent)
-    return [os.path.normpath(os.path.join(here, word.replace("%(here)s", here))) for word in words]
+    return [os.path.normpath(MAIN_FILE.parent / word.replace("%(here)s", here)) for word in words]
 
 
 def _included() -> list[Path]:
-    return [MAIN_FILE, *(Path(found) for pattern in _patterns() or [] for found in sorted(glob.glob(pattern)))]
+    return [MAIN_FILE, *(Path(found) for pattern in _patterns() or [] for found in sorted(glob.glob(pattern)))]  # noqa: PTH207 - it is absolute
 
 
 def _text(path: Path) -> str:

@@ -19,7 +19,11 @@ from supervisor.options import ServerOptions
 SOURCE = trust_as_template((Path(__file__).parents[2] / "roles/supervisor/templates/program.conf.j2").read_text())
 PROGRAM: dict[str, Any] = {
     "ansible_managed": "Ansible managed",
-    "__devpi_program": {"name": "devpi", "command": "/opt/devpi/venv/bin/devpi-server", "log_file": "/tmp/devpi.log"},
+    "__devpi_program": {
+        "name": "devpi",
+        "command": "/opt/devpi/venv/bin/devpi-server",
+        "log_file": "/var/log/devpi.log",
+    },
     "devpi_server_user": "nobody",
     "devpi_supervisor_directory": "/",
     "devpi_supervisor_autostart": True,
@@ -122,12 +126,14 @@ def test_what_is_no_dictionary_is_refused():
 
 
 # As paths are checked: printable, absolute
-PATHS = st.lists(CHARACTERS, min_size=1, max_size=12).map("".join).map(lambda text: f"/tmp/{text.replace('/', '')}x")
+PATHS = (
+    st.lists(CHARACTERS, min_size=1, max_size=12).map("".join).map(lambda text: f"/var/log/{text.replace('/', '')}x")
+)
 
 
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(PATHS)
-@example("/tmp/a b;c #d 100% %(here)s 'x' \"y")
+@example("/var/log/a b;c #d 100% %(here)s 'x' \"y")
 def test_paths_and_the_command_arrive_as_they_were_given(read, path):
     program = {"name": "devpi", "command": shlex.quote(path) + " --port=1", "log_file": path}
     found = read(__devpi_program=program, devpi_supervisor_directory=path)
