@@ -231,6 +231,25 @@ def normalised(key: str, value: Any) -> Any:
     return value
 
 
+def with_tox_results(index: Index, observed: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the keys that an index is to have: those declared and, for a stage, who may upload test results.
+
+    devpi-server's own default lets anybody without a login store them. So where nothing is declared of them, those may
+    who may upload releases: on a new stage, on one that has that default, and on one where it was so before. Any other
+    list that somebody set on the server stays.
+
+    :param observed: the index as the server shows it; None where it does not exist.
+    """
+    there = observed or {}
+    if "acl_toxresult_upload" in index.keys or (index.type or there.get("type", "stage")) != "stage":
+        return index.keys
+    uploaders = there.get("acl_upload", MISSING["acl_upload"]) if observed is not None else [index.user]
+    testers = there.get("acl_toxresult_upload", MISSING["acl_toxresult_upload"])
+    if ":ANONYMOUS:" not in testers and set(testers) != set(uploaders):
+        return index.keys
+    return {**index.keys, "acl_toxresult_upload": list(index.keys.get("acl_upload", uploaders))}
+
+
 def differs(key: str, declared: object, observed: Mapping[str, Any]) -> bool:
     """Whether an object as the server shows it differs from what is declared for the key.
 
@@ -525,6 +544,18 @@ def _unstorable(key: str, value: object, where: str) -> Iterator[str]:
         yield f"{where}: {key} is {value}, and devpi-server cannot store numbers below {-(2**31)}; write it in quotes"
     elif isinstance(value, str) and re.search("[\ud800-\udfff]", value):
         yield f"{where}: {key} holds half a character (a lone surrogate), which devpi-server cannot store; remove it"
+
+
+def open_upload_problems(users: list[User]) -> list[str]:
+    """Return which declared stages open uploads to everybody, which a server behind the collection's nginx cannot."""
+    return [
+        f"{index.where}: {key} holds ':ANONYMOUS:', and nginx lets nobody upload without a login; name who may, or say "
+        "':AUTHENTICATED:' for all devpi users"
+        for user in users
+        for index in user.indexes
+        for key in ("acl_upload", "acl_toxresult_upload")
+        if ":ANONYMOUS:" in index.keys.get(key, ())
+    ]
 
 
 def _named(names: list[str]) -> str:

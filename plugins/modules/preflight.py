@@ -155,6 +155,12 @@ options:
     description: Variables that have to be lists and are texts, each with its value.
     type: dict
     default: {}
+  server_given:
+    description:
+      - What is given to devpi-server, as JSON, C(options), C(environment), C(url), C(restrict_modify) and C(numbers),
+        each as its variable holds it, and C(plugins), whether there may be options that only a plugin knows.
+    type: str
+    default: ""
   min_memory:
     description: The memory in MB that must be available for a server that does not run yet.
     type: int
@@ -234,11 +240,19 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._home import Home
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import Listener, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._nginx_sites import sites
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_settings import (
+    environment_problems,
+    number_problems,
+    option_problems,
+    permission_problems,
+    url_problems,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
     FRESH_SERVER,
     USER_OPTIONS,
     User,
     check,
+    open_upload_problems,
     parse,
 )
 
@@ -276,6 +290,7 @@ class Preflight:
                 )
         for variable, text in self.params["texts"].items():
             self.problems.append(f"{variable} is the text {text!r} and has to be a list; write it as [{text}]")
+        self._server_given()
         if os.geteuid() != 0 and self.roles - {"pypirc", "client"}:
             self.problems.append("the roles change the system and so need root; set become: true (ansible_become)")
             return seen
@@ -301,6 +316,21 @@ class Preflight:
         if self.roles & {"pypirc", "client"}:
             self._owner(seen)
         return seen
+
+    def _server_given(self) -> None:
+        if not self.params["server_given"]:
+            return
+        given = json.loads(self.params["server_given"])
+        users = tuple(user["name"] for user in self.params["users"])
+        self.problems += [
+            *option_problems(given["options"], given["plugins"]),
+            *environment_problems(given["environment"]),
+            *url_problems(given["url"], self.params["proxied"], users),
+            *permission_problems(given["restrict_modify"]),
+            *number_problems(given["numbers"]),
+        ]
+        if self.params["proxied"]:
+            self.problems += open_upload_problems(parse(self.params["users"], "devpi_users"))
 
     def _other_configuration(self) -> None:
         """Note a configuration file of the service account's own, which devpi-server prefers to the system's."""
@@ -828,6 +858,8 @@ def main() -> None:
             "variables": {"type": "list", "elements": "str", "default": []},
             "known_variables": {"type": "list", "elements": "str", "default": []},
             "texts": {"type": "dict", "default": {}},
+            # An option of it or a variable of the environment may have a password in it.
+            "server_given": {"type": "str", "default": "", "no_log": True},
             "min_memory": {"type": "int", "default": 256},
             "min_disk": {"type": "int", "default": 500},
         },
