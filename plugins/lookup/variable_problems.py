@@ -10,10 +10,10 @@ name: variable_problems
 short_description: Tell what is wrong with the variables of this collection's roles
 version_added: 0.1.0
 description:
-  - Holds the variables of a host against the argument specs of the roles and against what the values go into, and returns
-    a sentence for each problem, with the variable, its value and the way out.
-  - A role's own argument check looks when its turn comes, with other roles applied already. This looks at all of them at
-    once. Role P(wheelhouse.devpi.checks#role), which runs before every other one, fails with all sentences together.
+  - Holds the variables of a host against the argument specs of the roles and against what the values go into, and
+    returns a sentence for each problem, with the variable, its value and the way out.
+  - A role's own argument check looks when its turn comes, with other roles applied already. This looks at all of them
+    at once. Role P(wheelhouse.devpi.checks#role), which runs before every other one, fails with all sentences together.
   - A variable whose template cannot be filled in is named in a sentence like the others.
   - A name that is spelt nearly like one of these variables is a problem too, for such a variable has no effect.
   - Looks at no host and changes nothing. No sentence shows a password.
@@ -112,9 +112,10 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
         for name, raw in given.items():
             if name in made_of and OF_THE_ROLE in str(raw):
                 continue
+            # Whatever a template or a vault ends in is one more problem.
             try:
                 values[name] = self._templar.template(raw)
-            except Exception as error:  # noqa: BLE001 - whatever a template or a vault ends in is one more problem
+            except Exception as error:
                 unfilled[name] = _unfilled(name, error)
         # A default that cannot be filled in is the fault of what it is made of, if that is wrong itself.
         wrong = set(unfilled) - set(made_of)

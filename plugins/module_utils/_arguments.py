@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hold a variable's value against its argument spec, in sentences that name the value, its place and the way out.
 
-Ansible's own check converts where this one refuses: a password that YAML reads as a number is another password then, and a
-text in the place of a list becomes the list of its letters. It also prints what is wrong, passwords among it.
+Ansible's own check converts where this one refuses: a password that YAML reads as a number is another password then,
+and a text in the place of a list becomes the list of its letters. It also prints what is wrong, passwords among it.
 """
 
 from __future__ import annotations
@@ -171,7 +171,8 @@ def _dict(place: str, option: Mapping[str, Any], value: object) -> Iterator[str]
             guess = f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(known))}"
             yield f"{place} has a key {name}, which is none of its options; {guess}"
     for name, sub in known.items():
-        if value.get(name) is not None:
+        # Null stands for an option that is not given, where that is something else than its default.
+        if value.get(name) is not None or (name in value and ("default" in sub or "choices" in sub)):
             yield from disagreements(f"{place}.{name}", sub, value[name])
         elif sub.get("required"):
             yield f"{place} lacks {name}, which is required; give it one"

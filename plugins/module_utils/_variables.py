@@ -90,6 +90,14 @@ def _of_one(name: str, option: Mapping[str, Any], value: object) -> Iterator[str
         yield from CHECKS[name](name, value)
 
 
+def _told(sentence: str, *texts: object) -> str:
+    """Return a sentence that quotes these values, with each as a message may show it."""
+    for text in texts:
+        if isinstance(text, str) and text:
+            sentence = sentence.replace(repr(text), shown(text))
+    return sentence
+
+
 def _each(check: Check) -> Check:
     def each(place: str, value: Any) -> Iterator[str]:
         for number, element in enumerate(value):
@@ -193,7 +201,7 @@ def _outside_url(place: str, value: str) -> Iterator[str]:
 
 def _devpi_name(kind: str) -> Check:
     def devpi_name(place: str, value: str) -> Iterator[str]:
-        yield from flaws_of_name(value, kind, place)
+        yield from (_told(flaw, value) for flaw in flaws_of_name(value, kind, place))
         if len(value.encode("utf-8", "replace")) > LONGEST_NAME:
             yield f"{place} {shown(value)} is too long for a name; use at most {LONGEST_NAME} bytes"
 
@@ -343,7 +351,8 @@ def _tokens(place: str, value: list[Mapping[str, Any]]) -> Iterator[str]:
         try:
             declared_token({"not_before": None, "user": "", "path": "", **given, **times}, int(time.time()))
         except TokenError as error:
-            yield from (f"{here}: {problem}" for problem in str(error).splitlines())
+            listed = [each for given in token.values() for each in (given if isinstance(given, list) else [given])]
+            yield from (f"{here}: {_told(problem, *listed)}" for problem in str(error).splitlines())
 
 
 def _filled(place: str, given: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[str]:
@@ -359,7 +368,8 @@ def _repositories(place: str, value: list[Mapping[str, Any]]) -> Iterator[str]:
         try:
             Repository(**{**{key: each for key, each in given.items() if each is not None}, "name": given["name"]})
         except PypircError as error:
-            yield f"{here}: {str(error).partition('repositories: ')[2] or error}"
+            said = str(error).partition("repositories: ")[2] or str(error)
+            yield f"{here}: {_told(said, *given.values())}"
         if given["name"] in seen:
             yield f"{here}: {shown(given['name'])} is named by {seen[given['name']]} already; join the two"
         seen.setdefault(given["name"], here)
@@ -461,7 +471,9 @@ def _ports(right: Mapping[str, Any], *, proxied: bool) -> Iterator[str]:
         return
     last = port + 1 + workers
     if workers and last > 65535:
-        yield f"devpi_server_workers {workers} asks for port {last}, and there is none above 65535; set devpi_port lower"
+        yield (
+            f"devpi_server_workers {workers} asks for port {last}, and there is none above 65535; set devpi_port lower"
+        )
     taken = {80: "nginx", 443: "nginx", port: "the server (devpi_port)"}
     if port in (80, 443):
         yield f"devpi_port {port} is nginx's own on hosts of the group devpi_proxy; set it to another, like 3141"
