@@ -141,20 +141,6 @@ options:
     type: list
     elements: str
     default: []
-  variables:
-    description: The variables that the inventory has and whose names begin as those of this collection do.
-    type: list
-    elements: str
-    default: []
-  known_variables:
-    description: The variables of this collection. What is spelt nearly like one of these in O(variables) is refused.
-    type: list
-    elements: str
-    default: []
-  texts:
-    description: Variables that have to be lists and are texts, each with its value.
-    type: dict
-    default: {}
   server_given:
     description:
       - What is given to devpi-server, as JSON, C(options), C(environment), C(url), C(restrict_modify) and C(numbers),
@@ -213,9 +199,9 @@ owner_index:
   sample: http://127.0.0.1:3141/alice/dev
 """
 
-import difflib
 import grp
 import ipaddress
+import json
 import os
 import pwd
 import re
@@ -281,15 +267,6 @@ class Preflight:
     def look(self) -> dict[str, Any]:
         """Return what the roles need to know, with all problems noted in ``problems``."""
         seen: dict[str, Any] = {"missing_packages": [], "owner_home": "", "owner_index": ""}
-        known = self.params["known_variables"]
-        for variable in sorted(set(self.params["variables"]) - set(known)):
-            for near in difflib.get_close_matches(variable, known, 1, 0.9):
-                self.problems.append(
-                    f"{variable} is no variable of this collection, so it has no effect; write it as {near}, or give "
-                    "it a name that looks less like that if it is yours"
-                )
-        for variable, text in self.params["texts"].items():
-            self.problems.append(f"{variable} is the text {text!r} and has to be a list; write it as [{text}]")
         self._server_given()
         if os.geteuid() != 0 and self.roles - {"pypirc", "client"}:
             self.problems.append("the roles change the system and so need root; set become: true (ansible_become)")
@@ -855,9 +832,6 @@ def main() -> None:
             "proxy_key": {"type": "path", "default": "", "no_log": False},
             "proxy_group": {"type": "str", "default": "www-data"},
             "proxy_networks": {"type": "list", "elements": "str", "default": []},
-            "variables": {"type": "list", "elements": "str", "default": []},
-            "known_variables": {"type": "list", "elements": "str", "default": []},
-            "texts": {"type": "dict", "default": {}},
             # An option of it or a variable of the environment may have a password in it.
             "server_given": {"type": "str", "default": "", "no_log": True},
             "min_memory": {"type": "int", "default": 256},
