@@ -233,6 +233,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials impo
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import understood
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import Listener, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._nginx_sites import sites
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import Pypirc, PypircError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
     FRESH_SERVER,
@@ -247,6 +248,7 @@ LISTS_ARE_FRESH_FOR = 3600.0
 # MB that each took of the memory that is available, seen with a hundred of them
 WORKER_MEMORY = 64
 NGINX = Path("/usr/sbin/nginx")
+OUR_SITE = "/etc/nginx/conf.d/devpi.conf"
 # As certificates and nginx's server_name take it; no wildcard, because the first one stands in links.
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 
@@ -569,6 +571,8 @@ class Preflight:
                         f"port {port} on {here} is held by process {listener.holder}, which listens on "
                         f"{listener.address}, and nginx needs it; stop that process"
                     )
+        if NGINX.exists():
+            self._other_sites(here)
         inner = self.params["inner_port"]
         for listener in listeners_on("127.0.0.1", inner):
             if not any(command[0].startswith("nginx: ") for command in listener.commands):
@@ -589,6 +593,16 @@ class Preflight:
                     f"devpi_server_dir {self.params['server_dir']} lies below {parent}, where the group "
                     f"{self.params['proxy_group']} may not pass, so nginx could not read release files; "
                     f"set it to another directory, or chmod o+x {parent}"
+                )
+
+    def _other_sites(self, here: str) -> None:
+        """Note sites of the nginx that is there which have one of our names: of two, nginx never asks the later one."""
+        ours = {name.lower() for name in self.params["proxy_names"]}
+        for site in sites(self._said([str(NGINX), "-T"])):
+            for name in sorted(site.names & ours if site.file != OUR_SITE and site.ports & {80, 443} else ()):
+                self.problems.append(
+                    f"devpi_proxy_names has {name}, and so has another site of nginx on {here}, in {site.file}; take "
+                    "it out of one of the two, for only the first that nginx reads would answer"
                 )
 
     def _pair(self, here: str) -> None:

@@ -178,3 +178,19 @@ def test_certificate_for_other_names_is_refused(look, pair):
     found = problems_of_the_pair(look, proxy_names=names, **pair("one"))
     assert ["is not for other.example.com" in each for each in found] == [True, False]
     assert ["is not for 192.0.2.11" in each for each in found] == [False, True]
+
+
+@pytest.mark.parametrize(("file", "refused"), [("/etc/nginx/sites-enabled/shop", True), (preflight.OUR_SITE, False)])
+def test_name_of_another_site_is_refused(look, monkeypatch, tmp_path, file, refused):
+    printed = (
+        f"# configuration file {file}:\nserver {{ listen 443 ssl; server_name shop.example.com Index.example.com; }}"
+    )
+    nginx = tmp_path / "nginx"
+    nginx.write_text(f"#!/bin/sh\ncat <<'END'\n{printed}\nEND\n")
+    nginx.chmod(0o755)
+    monkeypatch.setattr(preflight, "NGINX", nginx)
+    said = look("proxy", proxied=True, proxy_manage="site", proxy_names=["packages.example.com", "index.example.com"])
+    found = [each for each in said["problems"] if file in each]
+    assert [each.startswith("devpi_proxy_names has index.example.com, and so has another site") for each in found] == (
+        [True] if refused else []
+    )
