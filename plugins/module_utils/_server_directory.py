@@ -321,7 +321,8 @@ class ServerDirectory(Place):
 
     def _make(self, mode: int) -> None:
         keeper = self.keeper()
-        above = 0o755 if keeper is None else 0o700 if mode == 0o700 else 0o711
+        for_another = keeper is None and self.account is not None and self.account.pw_uid != os.geteuid()
+        above = 0o755 if for_another else 0o700 if mode == 0o700 else 0o711
         with self.rights():
             missing = [each for each in Path(self._real()).parents if not each.exists()]
             for each in reversed(missing):

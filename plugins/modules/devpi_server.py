@@ -45,7 +45,7 @@ options:
     type: str
     default: ""
   user:
-    description: The system account that devpi-server runs as, made where it is missing; never root.
+    description: The system account that devpi-server runs as, made where it is missing.
     type: str
     required: true
   venv_path:
@@ -172,9 +172,10 @@ class Server:
 
     def _refuse(self) -> None:
         """Refuse what would be found out too late, with all of it in one message."""
-        why = unfit_account(self.user) if os.geteuid() == 0 else ""
-        problems = [f"user {why}"] if why else []
         self.account = find(self.user)
+        # An account that is there was looked at by whoever named it.
+        why = "" if self.account else unfit_account(self.user)
+        problems = [f"user {why}"] if why else []
         problems += self._directory.problems() or [
             *self._secret_file.problems(),
             *filter(None, [self._directory.half()]),
