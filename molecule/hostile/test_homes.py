@@ -1,4 +1,4 @@
-"""A person who puts links, pipes and files without an end where root's run looks: it ends soon, and says what is in the way."""
+"""What a person puts in the way of root's run: links, pipes, files without an end. It ends soon, and names each."""
 
 from __future__ import annotations
 
