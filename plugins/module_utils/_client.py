@@ -309,6 +309,10 @@ class Client:
         url = self.url + quote(path, safe="/+@?=")
         asked = f"{method} {url}"
         headers = {"Accept": accept}
+        if is_loopback(self.host):
+            # Whatever address a server of this machine was given for its clients, it answers as one that is asked here;
+            # with a path in that address it would send each request for / away.
+            headers["X-Outside-URL"] = self.url
         if self._token is not None:
             headers["X-Devpi-Auth"] = base64.b64encode(f"{self.username}:{self._token}".encode()).decode()
         data = None

@@ -23,6 +23,9 @@ _SYSTEM = """
 """
 # Directories that every system has (hier(7)). What lies in one of them may be ours; the directory itself never is.
 SYSTEM_DIRECTORIES = frozenset(_SYSTEM.split())
+# What a directory can hold as a name, less what a draft beside it adds; and what a call takes as a path
+LONGEST_NAME = 200
+LONGEST_PATH = 1000
 # Nothing that outlives a boot, or is a file at all, can be made below these.
 NO_PLACE = ("/proc", "/sys", "/dev", "/boot")
 
@@ -38,16 +41,31 @@ def unfit(path: str) -> str:
 
     :param path: as it was given.
     """
-    if not path.startswith("/"):
-        return "is not absolute; write it from the root, like /srv/devpi"
-    if not path.isprintable():
-        return "has a newline or another character in it that cannot be printed; take it out"
-    if path != os.path.normpath(path) or path.startswith("//"):
-        return f"is not in its plain form; write it as {os.path.normpath('/' + path.lstrip('/'))}"
+    why = unclear(path)
+    if why:
+        return why
     if path in SYSTEM_DIRECTORIES:
         return "is a directory of the system; name one of its own for this, like /srv/devpi"
     if path.startswith(tuple(f"{place}/" for place in NO_PLACE)):
         return "is no place for files that last; name another, like /srv/devpi"
+    return ""
+
+
+def unclear(path: str) -> str:
+    """Return why this path is none that a variable can name at all, not even for something that is only read.
+
+    Looks at the text alone. Nothing is returned where it can.
+
+    :param path: as it was given.
+    """
+    if not path.startswith("/"):
+        return "is not absolute; write it from the root, like /srv/devpi"
+    if not path.isprintable():
+        return "has a newline or another character in it that cannot be printed; take it out"
+    if len(os.fsencode(path)) > LONGEST_PATH or any(len(os.fsencode(part)) > LONGEST_NAME for part in path.split("/")):
+        return f"is too long; use at most {LONGEST_PATH} bytes, and {LONGEST_NAME} between two slashes"
+    if path != os.path.normpath(path) or path.startswith("//"):
+        return f"is not in its plain form; write it as {os.path.normpath('/' + path.lstrip('/'))}"
     return ""
 
 

@@ -108,20 +108,6 @@ def test_where_the_last_deployment_listens_is_read_from_its_configuration(tmp_pa
     assert preflight._configured_address(str(tmp_path / "none")) == ("", 0)
 
 
-def test_text_in_the_place_of_a_list_is_refused(look):
-    said = look("pypirc", texts={"devpi_proxy_names": "index.example.com"})
-    words = "devpi_proxy_names is the text 'index.example.com' and has to be a list; write it as [index.example.com]"
-    assert said["problems"] == [words]
-
-
-def test_variable_that_is_misspelt_is_refused(look):
-    known = ["devpi_private", "devpi_proxy_names", "devpi_port"]
-    given = ["devpi_privat", "devpi_port", "devpi_colour"]
-    (problem,) = look("pypirc", variables=given, known_variables=known)["problems"]
-    assert problem.startswith("devpi_privat is no variable of this collection, so it has no effect; ")
-    assert "write it as devpi_private, or" in problem
-
-
 def test_more_workers_than_there_is_memory_for_are_refused(look, monkeypatch):
     monkeypatch.setattr(preflight, "_available_memory", lambda: 500)
     options = {"proxied": True, "proxy_names": ["index.example.com"]}
