@@ -155,6 +155,18 @@ options:
     description: Variables that have to be lists and are texts, each with its value.
     type: dict
     default: {}
+  program:
+    description: The name of supervisor's program.
+    type: str
+    default: devpi
+  program_log:
+    description: The log that supervisor writes for the program.
+    type: path
+    default: /var/log/supervisor/devpi.log
+  environment:
+    description: The variables of the program's environment, as the inventory has them.
+    type: raw
+    default: {}
   min_memory:
     description: The memory in MB that must be available for a server that does not run yet.
     type: int
@@ -223,6 +235,7 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.wheelhouse.devpi.plugins.module_utils import _program_file, _writable
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
     Client,
     ClientError,
@@ -285,6 +298,11 @@ class Preflight:
             self._given_files_and_pins()
         if not self.problems:
             seen["missing_packages"] = self._missing_packages()
+        if self.roles & {"venv", "supervisor"}:
+            self.problems.extend(_program_file.problems(self.params["environment"]))
+        if "supervisor" in self.roles:
+            self.problems.extend(_program_file.problems_on_host(self.params["program"], self.params["program_log"]))
+        self.problems.extend(_writable.problems(self._places(seen["missing_packages"])))
         self._program_without_venv()
         seen["server_initialised"] = _initialised(self.params["server_dir"])
         seen["server_url"] = self._server_url()
@@ -302,6 +320,32 @@ class Preflight:
         if self.roles & {"pypirc", "client"}:
             self._owner(seen)
         return seen
+
+    def _places(self, packages: list[str]) -> dict[str, str]:
+        """Return where the roles will write, and what."""
+        places = {}
+        if packages:
+            places.update(dict.fromkeys(("/usr", "/var/lib/dpkg", "/etc"), f"a Debian package ({packages[0]})"))
+        if "venv" in self.roles:
+            for path in (self.params["venv_path"], "/opt/devpi/venvs"):
+                places[path] = "the virtual environment (devpi_venv_path)"
+        if "server" in self.roles:
+            places[self.params["server_config"]] = "the configuration of devpi-server"
+            places[self.params["server_dir"]] = "devpi-server's data (devpi_server_dir)"
+            if _account(self.params["server_user"]) is None:
+                places["/etc/passwd"] = f"the account {self.params['server_user']} (devpi_server_user)"
+        if self.roles & {"server", "users"}:
+            places[self.params["credentials_dir"]] = "generated passwords (devpi_credentials_dir)"
+        if "supervisor" in self.roles:
+            places[f"/etc/supervisor/conf.d/{self.params['program']}.conf"] = "the program of supervisor"
+            places[self.params["program_log"]] = "the server's log (devpi_supervisor_log_file)"
+        if "proxy" in self.roles and self.params["proxied"]:
+            places["/etc/nginx/conf.d"] = "the site of nginx"
+            places["/etc/ssl/devpi"] = "nginx's certificate"
+        owner = _account(self.params["owner"])
+        if self.roles & {"pypirc", "client"} and owner is not None:
+            places[f"{owner.pw_dir}/.pypirc"] = f"what points {owner.pw_name}'s tools at the index"
+        return places
 
     def _other_configuration(self) -> None:
         """Note a configuration file of the service account's own, which devpi-server prefers to the system's."""
@@ -835,6 +879,10 @@ def main() -> None:
             "variables": {"type": "list", "elements": "str", "default": []},
             "known_variables": {"type": "list", "elements": "str", "default": []},
             "texts": {"type": "dict", "default": {}},
+            "program": {"type": "str", "default": "devpi"},
+            "program_log": {"type": "path", "default": "/var/log/supervisor/devpi.log"},
+            # An address of a proxy in it may have a password in it.
+            "environment": {"type": "raw", "default": {}, "no_log": True},
             "min_memory": {"type": "int", "default": 256},
             "min_disk": {"type": "int", "default": 500},
         },
