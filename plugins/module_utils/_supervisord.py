@@ -157,6 +157,10 @@ class Supervisord:
         """Return the names of all that it has, running or not."""
         return {str(each["group"]) for each in self._ask("getAllProcessInfo")}
 
+    def running(self) -> dict[int, str]:
+        """Return the names of the programs that run, by process id."""
+        return {int(each["pid"]): str(each["name"]) for each in self._ask("getAllProcessInfo") if each["pid"]}
+
     def info(self, program: str) -> dict[str, Any]:
         """Return the state of the program: ``statename``, ``pid``, ``spawnerr``, ``description`` and others."""
         info: dict[str, Any] = self._ask("getProcessInfo", program)

@@ -103,7 +103,7 @@ def test_what_people_write_is_never_refused(read, value):
     assert read(__devpi_supervisor_environment={"A": value}).environment == {"A": str(value)}
 
 
-@pytest.mark.parametrize("name", ["A B", "1A", "A=B", "", "A\n", "A\nB", "Ä", "A-B", "DEVPISERVER_HOST", "A\x00"])
+@pytest.mark.parametrize("name", ["A B", "1A", "A=B", "", "A\n", "A\nB", "Ä", "A-B", "A\x00"])
 def test_what_is_no_name_is_refused_with_the_way_out(name):
     (problem,) = _program_file.problems({name: "x"})
     assert problem.startswith(f"devpi_environment {name!r} ")
