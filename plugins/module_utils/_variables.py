@@ -18,6 +18,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._arguments import
     shown,
     typed,
 )
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._program_file import unfit_value
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import PypircError, Repository
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tokens import PERMISSIONS, TokenError, declared_token
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import User, flaws_of_hash, flaws_of_name
@@ -288,7 +289,9 @@ def _environment(place: str, value: Mapping[str, object]) -> Iterator[str]:
         elif isinstance(each, bool) or not isinstance(each, (str, int, float)):
             yield f"{place}.{name} is {described(each, secret=True)} and has to be a text; put it in quotes"
         else:
-            yield from disagreements(f"{place}.{name}", {"type": "str", "no_log": True}, str(each))
+            wrong = list(disagreements(f"{place}.{name}", {"type": "str", "no_log": True}, str(each)))
+            reason = unfit_value(name, each)
+            yield from wrong or ([f"{place}.{name} {reason}"] if reason else [])
 
 
 def _server_options(place: str, value: Mapping[str, object]) -> Iterator[str]:

@@ -100,6 +100,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._apt import Installation
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._process import detach
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._writable import sentence
 
 # Where Debian and CPython keep the pip that venv would install; to run it from there takes half the time.
 BUNDLED_PIP = """
@@ -267,6 +268,8 @@ def main() -> None:
     installation = Installation(beside) if beside and not module.check_mode else None
     try:
         action = Environment(module).converge()
+    except OSError as error:
+        module.fail_json(msg=sentence(error))
     finally:
         # Even where the environment fails, apt-get is not left behind alone.
         failed = installation.wait() if installation else ""

@@ -125,7 +125,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._apt import Installation
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._authority import Authority, AuthorityError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._kept_file import KeptFile
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._process import started_at
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._writable import sentence
 
 # Where Debian has them
 NGINX = Path("/usr/sbin/nginx")
@@ -338,6 +340,10 @@ def main() -> None:
         front.converge()
     except AuthorityError as error:
         module.fail_json(msg=str(error))
+    except PathError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=sentence(error))
     changed = bool(front.made or front.action)
     module.exit_json(changed=changed, made=front.made, action=front.action, diff=front.diff)
 
