@@ -149,20 +149,12 @@ options:
     type: list
     elements: str
     default: []
-  variables:
-    description: The variables that the inventory has and whose names begin as those of this collection do.
-    type: list
-    elements: str
-    default: []
-  known_variables:
-    description: The variables of this collection. What is spelt nearly like one of these in O(variables) is refused.
-    type: list
-    elements: str
-    default: []
-  texts:
-    description: Variables that have to be lists and are texts, each with its value.
-    type: dict
-    default: {}
+  server_given:
+    description:
+      - What is given to devpi-server, as JSON, C(options), C(environment), C(url), C(restrict_modify) and C(numbers),
+        each as its variable holds it, and C(plugins), whether there may be options that only a plugin knows.
+    type: str
+    default: ""
   min_memory:
     description: The memory in MB that must be available for a server that does not run yet.
     type: int
@@ -226,7 +218,6 @@ owner_index:
 """
 
 import contextlib
-import difflib
 import grp
 import ipaddress
 import json
@@ -252,12 +243,19 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import understood
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._home import Home
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import Listener, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._nginx_sites import sites
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import Pypirc, PypircError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_directory import SecretFile, ServerDirectory
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_process import is_server, started_by_hand
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_settings import (
+    environment_problems,
+    number_problems,
+    option_problems,
+    permission_problems,
+    url_problems,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account import find as _account
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account import unfit_account
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
@@ -265,6 +263,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
     USER_OPTIONS,
     User,
     check,
+    open_upload_problems,
     parse,
 )
 
@@ -294,15 +293,7 @@ class Preflight:
         """Return what the roles need to know, with all problems noted in ``problems``."""
         seen: dict[str, Any] = {"missing_packages": [], "owner_home": "", "owner_index": ""}
         seen.update(kept_passwords=[], root_without_password=False)
-        known = self.params["known_variables"]
-        for variable in sorted(set(self.params["variables"]) - set(known)):
-            for near in difflib.get_close_matches(variable, known, 1, 0.9):
-                self.problems.append(
-                    f"{variable} is no variable of this collection, so it has no effect; write it as {near}, or give "
-                    "it a name that looks less like that if it is yours"
-                )
-        for variable, text in self.params["texts"].items():
-            self.problems.append(f"{variable} is the text {text!r} and has to be a list; write it as [{text}]")
+        self._server_given()
         if os.geteuid() != 0 and self.roles - {"pypirc", "client"}:
             self.problems.append("the roles change the system and so need root; set become: true (ansible_become)")
             return seen
@@ -331,6 +322,21 @@ class Preflight:
         if self.roles & {"pypirc", "client"}:
             self._owner(seen)
         return seen
+
+    def _server_given(self) -> None:
+        if not self.params["server_given"]:
+            return
+        given = json.loads(self.params["server_given"])
+        users = tuple(user["name"] for user in self.params["users"])
+        self.problems += [
+            *option_problems(given["options"], given["plugins"]),
+            *environment_problems(given["environment"]),
+            *url_problems(given["url"], self.params["proxied"], users),
+            *permission_problems(given["restrict_modify"]),
+            *number_problems(given["numbers"]),
+        ]
+        if self.params["proxied"]:
+            self.problems += open_upload_problems(parse(self.params["users"], "devpi_users"))
 
     @property
     def _directory(self) -> ServerDirectory:
@@ -822,22 +828,16 @@ class Preflight:
                 f"devpi_pypirc_owner {owner!r} is no account on {os.uname().nodename}; name one that is"
             )
             return
+        home = Home(entry)
+        problem = home.problem()
+        if problem:
+            self.problems.append(f"devpi_pypirc_owner {owner!r} {problem}")
+            return
         seen["owner_home"] = entry.pw_dir
-        pypirc = Path(entry.pw_dir, ".pypirc")
-        if "pypirc" in self.roles and pypirc.is_file():
-            try:
-                Pypirc.parse(pypirc.read_text(encoding="utf-8"), str(pypirc))
-            except UnicodeDecodeError:
-                self.problems.append(f"{pypirc} is not UTF-8; convert it or move it away")
-            except PypircError as error:
-                self.problems.append(str(error))
-        current = Path(entry.pw_dir, ".devpi", "client", "current.json")
-        try:
-            used = json.loads(current.read_text(encoding="utf-8"))
-            # Of a server without an index it keeps the URL to log in at.
-            seen["owner_index"] = (used.get("index") or re.sub(r"\+login$", "", used.get("login") or "")).rstrip("/")
-        except (OSError, ValueError, AttributeError):
-            seen["owner_index"] = ""
+        problems = [home.pypirc_problem() if "pypirc" in self.roles else ""]
+        problems += [home.client_problem() if "client" in self.roles else ""]
+        self.problems.extend(problem for problem in problems if problem)
+        seen["owner_index"] = home.client_index()
 
 
 def _loopback(host: str) -> bool:
@@ -931,9 +931,8 @@ def main() -> None:
             "proxy_key": {"type": "path", "default": "", "no_log": False},
             "proxy_group": {"type": "str", "default": "www-data"},
             "proxy_networks": {"type": "list", "elements": "str", "default": []},
-            "variables": {"type": "list", "elements": "str", "default": []},
-            "known_variables": {"type": "list", "elements": "str", "default": []},
-            "texts": {"type": "dict", "default": {}},
+            # An option of it or a variable of the environment may have a password in it.
+            "server_given": {"type": "str", "default": "", "no_log": True},
             "min_memory": {"type": "int", "default": 256},
             "min_disk": {"type": "int", "default": 500},
         },
