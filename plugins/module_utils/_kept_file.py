@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import difflib
-import glob
 import os
 import re
 import stat
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Callable
 
-DRAFT = ".draft"
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._draft import draft_of
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError, exposed
+
 # From the value of a setting with such a name, or the password of a URL, to the end of its line.
 SECRET = re.compile(
     r"((?:password|passwd|token|secret|api_?key)['\"]?\s*[=:]\s*|://[^/\s:@]*:(?=[^/\s]*@)).+", re.IGNORECASE
@@ -30,6 +29,8 @@ class KeptFile:
     :param mode: such as 0o640.
     :param owner: uid and gid; None where the account does not exist yet, which only check mode may meet.
     :param conceals: whether a line is to be concealed as a whole in the diff.
+    :raises PathError: something else than a file is there.
+    :raises OSError: it cannot be read.
     """
 
     def __init__(
@@ -41,8 +42,12 @@ class KeptFile:
         self.owner = owner
         self._conceals = conceals
         try:
-            self._before: str | None = self.path.read_text(encoding="utf-8", errors="replace")
-            seen = self.path.stat()
+            # A pipe in its place must not keep the run waiting for a writer.
+            with os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8", errors="replace") as file:
+                seen = os.fstat(file.fileno())
+                if not stat.S_ISREG(seen.st_mode):
+                    raise PathError(f"{self.path} is no file; move it away")
+                self._before: str | None = file.read()
             self._attributes = (stat.S_IMODE(seen.st_mode), (seen.st_uid, seen.st_gid))
         except FileNotFoundError:
             self._before = None
@@ -75,27 +80,27 @@ class KeptFile:
         ]
 
     def write(self, validate: Callable[[str], None] | None = None) -> None:
-        """Replace the file in one step, after `validate`, given the path of a draft, has not raised."""
+        """Replace the file in one step, after `validate`, given the path of a draft, has not raised.
+
+        :raises PathError: this runs as root, and another account could put something else where the file is made.
+        :raises OSError: it cannot be made.
+        """
+        place = exposed(str(self.path)) if os.geteuid() == 0 else None
+        if place is not None:
+            raise PathError(
+                f"{self.path} is written by root and lies in {place}, where another account can put something else in "
+                f"its place; give {place} to root and chmod go-w it"
+            )
         for directory in reversed([each for each in self.path.parents if not each.exists()]):
-            directory.mkdir()
+            directory.mkdir(exist_ok=True)
             directory.chmod(0o755)
-        for leftover in self.path.parent.glob(f".{glob.escape(self.path.name)}.*{DRAFT}"):
-            # of a run that was killed
-            leftover.unlink()
-        handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=DRAFT, dir=self.path.parent)
-        draft = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                if self.owner is not None:
-                    os.fchown(handle, *self.owner)
-                os.fchmod(handle, self.mode)
+        with draft_of(self.path) as draft:
+            if self.owner is not None:
+                os.fchown(draft.descriptor, *self.owner)
+            os.fchmod(draft.descriptor, self.mode)
+            with open(draft.descriptor, "w", encoding="utf-8", closefd=False) as file:
                 file.write(self.text)
-                file.flush()
-                os.fsync(handle)
+            os.fsync(draft.descriptor)
             if validate is not None and self.text_differs:
-                validate(name)
-            draft.replace(self.path)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                draft.unlink()
-            raise
+                validate(str(draft.path))
+            draft.path.replace(self.path)

@@ -1,7 +1,10 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who listens on a TCP port of this host, read from /proc (proc(5)): nothing needs to be installed for it."""
+"""Who listens on a TCP port of this host, read from /proc (proc(5)): nothing needs to be installed for it.
+
+A process is known by its account and its executable. Its arguments prove nothing, for whoever starts it chooses them.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 LISTEN = "0A"
+DELETED = " (deleted)"
 
 
 class Listener(NamedTuple):
@@ -21,11 +25,16 @@ class Listener(NamedTuple):
     :param holder: the process for a person to read, ``nginx (812)``.
     :param commands: the command lines of the processes that may hold it, one item a word. It is one process, except
         where a container keeps even root from looking into other accounts' processes: then it is all of one account.
+    :param uid: the account that opened it. The kernel tells this of every socket.
+    :param executables: the files that the processes which hold it run, links resolved. None of a process that cannot be
+        looked into is among them.
     """
 
     address: str
     holder: str
     commands: list[list[str]]
+    uid: int
+    executables: list[str]
 
 
 class _Socket(NamedTuple):
@@ -49,8 +58,33 @@ def listeners_on(host: str, port: int) -> list[Listener]:
                 holders = _holders(each)
                 commands = [_text(process / "cmdline").split("\0") for process in holders]
                 holder = " or ".join(f"{_text(process / 'comm').strip()} ({process.name})" for process in holders)
-                found.append(Listener(str(each.address), holder or "that cannot be seen from here", commands))
+                found.append(
+                    Listener(
+                        str(each.address),
+                        holder or "that cannot be seen from here",
+                        commands,
+                        each.uid,
+                        [executable for process in holders for executable in _executable(process)],
+                    )
+                )
     return found
+
+
+def held_by(listener: Listener, uid: int, *executables: str) -> bool:
+    """Whether the listener is held by a process of that account which runs one of these executables.
+
+    Where none of the processes that hold it can be looked into, as in a container that keeps even root from it, the
+    account decides alone.
+
+    :param listener: one that :func:`listeners_on` returned.
+    :param uid: the account's number.
+    :param executables: paths; links are followed, so that an environment's ``bin/python`` stands for the interpreter
+        behind it. Give those of each environment that the process may have been started from.
+    """
+    if listener.uid != uid:
+        return False
+    wanted = {os.path.realpath(executable) for executable in executables}
+    return not listener.executables or any(each in wanted for each in listener.executables)
 
 
 def _addresses(host: str) -> set[ipaddress.IPv4Address | ipaddress.IPv6Address]:
@@ -72,6 +106,16 @@ def _listening(table: str, port: int) -> list[_Socket]:
             mapped = getattr(address, "ipv4_mapped", None)
             found.append(_Socket(mapped or address, int(fields[7]), fields[9]))
     return found
+
+
+def _executable(process: Path) -> list[str]:
+    """Return the one file that the process runs, nothing where it cannot be looked into."""
+    try:
+        path = os.readlink(process / "exe")
+    except OSError:
+        return []
+    # An upgrade of its package has put another file into that place.
+    return [path[: -len(DELETED)] if path.endswith(DELETED) else path]
 
 
 def _holders(held: _Socket) -> list[Path]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 
 import pytest
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._kept_file import KeptFile
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError
 
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 ME = (os.geteuid(), os.getegid())
 
 
@@ -47,6 +51,39 @@ def test_the_draft_of_a_killed_run_goes(tmp_path):
     (tmp_path / ".file.x1.draft").write_text("half")
     kept(tmp_path / "file", "x\n").write()
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_pipe_in_its_place_keeps_nobody_waiting(tmp_path):
+    os.mkfifo(tmp_path / "file")
+    with pytest.raises(PathError, match="is no file; move it away"):
+        kept(tmp_path / "file", "x\n")
+
+
+def test_two_runs_at_once_leave_each_others_drafts_alone(tmp_path):
+    path = tmp_path / "file"
+
+    def meanwhile(draft):
+        kept(path, "of the other run\n").write()
+        assert Path(draft).read_text() == "of this run\n"
+
+    kept(path, "of this run\n").write(meanwhile)
+    assert path.read_text() == "of this run\n"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+@AS_ROOT
+@pytest.mark.parametrize("mode", [0o700, 0o1777])
+def test_root_writes_nothing_where_another_account_can_replace_it(tmp_path, mode):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    theirs.chmod(mode)
+    os.chown(theirs, pwd.getpwnam("nobody").pw_uid, -1)
+    with pytest.raises(PathError, match=f"lies in {theirs}, .*; give {theirs} to root"):
+        kept(theirs / "file", "x\n").write()
+    assert list(theirs.iterdir()) == []
+    # With the rights of that account it may do what that account may.
+    with acting_as(pwd.getpwnam("nobody")), pytest.raises(PermissionError):
+        kept(tmp_path / "file", "x\n").write()
 
 
 def test_only_the_mode_is_mended_without_asking_for_validation(tmp_path):
