@@ -128,6 +128,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._host_lock import HostBusyError, one_at_a_time
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._kept_file import KeptFile
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_directory import (
     SecretFile,
     ServerDirectory,
@@ -312,6 +313,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    module.run_command_environ_update = SYSTEM_PROGRAMS
     server = Server(module)
     try:
         with contextlib.nullcontext() if module.check_mode else one_at_a_time():

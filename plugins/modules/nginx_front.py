@@ -126,6 +126,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._apt import Insta
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._authority import Authority, AuthorityError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._kept_file import KeptFile
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._process import started_at
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
 
 # Where Debian has them
 NGINX = Path("/usr/sbin/nginx")
@@ -333,6 +334,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    module.run_command_environ_update = SYSTEM_PROGRAMS
     front = Front(module)
     try:
         front.converge()
