@@ -127,6 +127,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._authority import
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._kept_file import KeptFile
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._process import started_at
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._writable import sentence
 
 # Where Debian has them
@@ -335,6 +336,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    module.run_command_environ_update = SYSTEM_PROGRAMS
     front = Front(module)
     try:
         front.converge()

@@ -47,13 +47,17 @@ options:
     default: http://127.0.0.1:3141
   python:
     description:
-      - The interpreter of the virtual environment. V(python3) and V(python3.8) stand for Debian's packages; an absolute
-        path is used as it is.
+      - The interpreter of the virtual environment. V(python3) and V(python3.8) are those of Debian's packages, whatever
+        C(PATH) says; an absolute path has to be one that O(server_user) can run and only root can change.
     type: str
     default: python3
+  again:
+    description: The command that the person typed, as far as it may be shown, for messages that end in one.
+    type: str
+    default: ansible-playbook wheelhouse.devpi.site
   venv_path:
-    description: The virtual environment of devpi.
-    type: path
+    description: The link to the virtual environment of devpi.
+    type: str
     default: /opt/devpi/venv
   server_user:
     description: The account that devpi-server runs as.
@@ -87,6 +91,15 @@ options:
     description: The index that C(~/.pypirc) and the devpi client are pointed at.
     type: str
     default: ""
+  lock:
+    description: The lock, on the controller.
+    type: str
+    default: ""
+  locked:
+    description: What the lock names, as C(name==version).
+    type: list
+    elements: str
+    default: []
   extra_packages:
     description: Requirements that are installed beside the lock's; each needs its version and hash.
     type: list
@@ -242,6 +255,7 @@ from typing import Any, Mapping
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils import _program_file, _writable
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._apt import refresh
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
     Client,
     ClientError,
@@ -252,10 +266,21 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import understood
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._environment import (
+    STORE,
+    account_or_nobody,
+    as_account,
+    closed_to,
+    interpreter,
+    occupant,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._home import Home
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import Listener, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._nginx_sites import sites
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError, exposed
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._requirements import lock_problem, pin_problem
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_directory import SecretFile, ServerDirectory
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_process import is_server, started_by_hand
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_settings import (
@@ -284,6 +309,15 @@ NGINX = Path("/usr/sbin/nginx")
 OUR_SITE = "/etc/nginx/conf.d/devpi.conf"
 # As certificates and nginx's server_name take it; no wildcard, because the first one stands in links.
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
+
+
+# The first line is whether it will do, each other one a directory that it loads modules from.
+INTERPRETER = """
+import sys, os, venv, ensurepip
+print(sys.version_info >= (3, 8))
+for path in {os.path.realpath(sys.executable), *(path for path in sys.path if path)}:
+    print(path)
+"""
 
 
 class Preflight:
@@ -319,8 +353,10 @@ class Preflight:
         seen["server_url"] = self._server_url()
         if self.roles & {"server", "supervisor"} and not seen["server_url"]:
             self._memory()
-        if "venv" in self.roles and not Path(self.params["venv_path"], "installed-from").exists():
-            self._disk("devpi_venv_path", self.params["venv_path"])
+        if "venv" in self.roles:
+            self._venv_place()
+            if not Path(self.params["venv_path"]).is_symlink():
+                self._disk("devpi_venv_path", STORE)
         if "server" in self.roles:
             self._other_configuration()
             self._server_account()
@@ -431,12 +467,9 @@ class Preflight:
                 f"devpi_ca_bundle {bundle} is no file on {os.uname().nodename}; put the bundle there, "
                 "or leave the variable empty"
             )
-        for package in self.params["extra_packages"]:
-            if "==" not in package or "--hash=" not in package:
-                self.problems.append(
-                    f"devpi_venv_extra_packages has {package!r} without version and hash; write it as "
-                    "name==version --hash=sha256:…, as uv pip compile --generate-hashes does"
-                )
+        self.problems += filter(None, map(pin_problem, self.params["extra_packages"]))
+        if "venv" in self.roles and self.params["lock"]:
+            self.problems += filter(None, [lock_problem(self.params["lock"], self.params["locked"])])
 
     def _missing_packages(self) -> list[str]:
         wanted = []
@@ -446,6 +479,8 @@ class Preflight:
                 self._interpreter(python)
             elif re.fullmatch(r"python3(\.\d+)?", python):
                 wanted.append(python + "-venv")
+                if self._installed(python + "-venv"):
+                    self._interpreter(interpreter(python))
             else:
                 self.problems.append(
                     f"devpi_python {python!r} is neither a Debian package such as python3 or python3.11 "
@@ -462,11 +497,65 @@ class Preflight:
         return missing
 
     def _interpreter(self, python: str) -> None:
-        said = self._said([python, "-c", "import sys, venv, ensurepip; print(sys.version_info >= (3, 8))"])
-        if said.strip() != "True":
+        """Note why the service's account could not run the interpreter, or root should not."""
+        account = account_or_nobody(self.params["server_user"])
+        told = f"devpi_python {self.params['python']!r} "
+        way = f"; name another, or python3 for Debian's: {self.params['again']} -e devpi_python=python3"
+        if not Path(python).is_file():
+            self.problems.append(f"{told}is {python}, and there is no such file{way}")
+            return
+        closed = closed_to(account, python)
+        if closed:
             self.problems.append(
-                f"devpi_python {python!r} is not a Python 3.8 or newer with the modules venv and ensurepip; "
-                "name one that is, or python3 for the one that apt has"
+                f"{told}leads to {os.path.realpath(python)}, and the account {account.pw_name}, which is to run it, "
+                f"may not enter {closed}{way}"
+            )
+            return
+        place = exposed(python)
+        if place is None:
+            # Nothing of root's rights is in it yet: what it loads is looked at first.
+            said = self._said([*as_account(account), python, "-I", "-S", "-c", INTERPRETER])
+            version, _line, paths = said.partition("\n")
+            if version != "True":
+                self.problems.append(
+                    f"{told}is not a Python 3.8 or newer with the modules venv and ensurepip that the account "
+                    f"{account.pw_name} can run{way}"
+                )
+                return
+            place = next(filter(None, map(exposed, paths.splitlines())), None)
+        if place is not None:
+            self.problems.append(f"{told}would be run by root, and others than root can change {place}{way}")
+
+    def _venv_place(self) -> None:
+        """Note what may not be replaced by the link to the environment, or cannot hold one."""
+        path = self.params["venv_path"]
+        account = account_or_nobody(self.params["server_user"])
+        try:
+            occupant(path)
+        except PathError as error:
+            self.problems.append(f"devpi_venv_path: {error}")
+            return
+        for place in (path, f"{STORE}/environment"):
+            closed = closed_to(account, place)
+            if closed:
+                self.problems.append(
+                    f"devpi_venv_path {path}: the account {account.pw_name}, which is to run the environment, may not "
+                    f"enter {closed}; chmod a+x {closed}"
+                    + (", or name another path" if place == path else f": environments are made in {STORE}")
+                )
+            there = next(parent for parent in Path(place).parents if os.path.lexists(parent))
+            if not there.is_dir():
+                self.problems.append(f"devpi_venv_path {path}: {there} is no directory; move it away")
+            elif not os.access(there, os.W_OK):
+                self.problems.append(
+                    f"devpi_venv_path {path}: nothing can be written to {there}, whose file system is read-only; mount "
+                    "it for writing, or name another path"
+                )
+        place = exposed(f"{STORE}/environment")
+        if place is not None:
+            self.problems.append(
+                f"environments are made in {STORE}, and others than root can change {place}; chown root: {place} and "
+                f"chmod go-w {place}"
             )
 
     def _installed(self, package: str) -> bool:
@@ -475,9 +564,10 @@ class Preflight:
     def _said(self, command: list[str]) -> str:
         """Return what a program printed, nothing where it failed or does not exist."""
         try:
-            rc, out = self.module.run_command(command, handle_exceptions=False)[:2]
+            said = self.module.run_command(command, handle_exceptions=False, expand_user_and_vars=False, cwd="/")
         except OSError:
             return ""
+        rc, out = said[:2]
         return str(out) if rc == 0 else ""
 
     def _available(self, packages: list[str]) -> None:
@@ -496,11 +586,12 @@ class Preflight:
                     )
                     continue
                 names = self._said(["apt-cache", *options, "search", "--names-only", r"^python3(\.[0-9]+)?-venv$"])
-                has = sorted(line.split("-venv")[0] for line in names.splitlines())
+                has = sorted({line.split("-venv")[0] for line in names.splitlines()})
+                best = "python3" if "python3" in has else next(iter(has[::-1]), "/PATH/OF/A/PYTHON")
                 self.problems.append(
                     f"apt does not have {package} for devpi_python {self.params['python']!r}; "
-                    f"it has {', '.join(has) or 'no pythonX.Y-venv'}: name one of these, "
-                    "or an interpreter's absolute path"
+                    f"it has {', '.join(has) or 'no pythonX.Y-venv'}. With {best} it works: "
+                    f"{self.params['again']} -e devpi_python={best}"
                 )
 
     def _refreshed_lists(self, scratch: str) -> list[str] | None:
@@ -512,13 +603,9 @@ class Preflight:
         if self.module.check_mode:
             Path(scratch, "lists", "partial").mkdir(parents=True)
             options = ["-o", f"Dir::State::lists={scratch}/lists", "-o", f"Dir::Cache={scratch}"]
-        rc, out, err = self.module.run_command(["apt-get", *options, "-o", "APT::Update::Error-Mode=any", "update"])
-        if rc != 0:
-            last = (err.strip() or out.strip()).splitlines()[-1:]
-            self.problems.append(
-                f"apt-get update failed: {''.join(last)}; a package is missing, so the sources in /etc/apt "
-                "must be reachable"
-            )
+        failed = refresh(self.module, options)
+        if failed:
+            self.problems.append(failed)
             return None
         return options
 
@@ -531,6 +618,14 @@ class Preflight:
                 self.problems.append(
                     f"role {role} needs {path}, and there is none; run role venv first, "
                     "or set devpi_venv_path to an environment that has it"
+                )
+        if "client" in self.roles and "venv" not in self.roles:
+            place = exposed(self.params["venv_path"])
+            owner = _account(self.params["owner"])
+            if place is not None and (owner is None or place.stat().st_uid != owner.pw_uid):
+                self.problems.append(
+                    f"devpi_venv_path {self.params['venv_path']}: others than {self.params['owner']}, who is to run "
+                    f"programs there, can change {place}; run role venv in the same play"
                 )
 
     def _server_url(self) -> str:
@@ -944,7 +1039,10 @@ def main() -> None:
             "port": {"type": "int", "default": 3141},
             "url": {"type": "str", "default": "http://127.0.0.1:3141"},
             "python": {"type": "str", "default": "python3"},
-            "venv_path": {"type": "path", "default": "/opt/devpi/venv"},
+            "again": {"type": "str", "default": "ansible-playbook wheelhouse.devpi.site"},
+            "venv_path": {"type": "str", "default": "/opt/devpi/venv"},
+            "lock": {"type": "str", "default": ""},
+            "locked": {"type": "list", "elements": "str", "default": []},
             "server_user": {"type": "str", "default": "devpi"},
             "server_dir": {"type": "path", "default": "/var/lib/devpi"},
             # A name with secret in it would make its value one, which no message may show.
@@ -978,6 +1076,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    module.run_command_environ_update = SYSTEM_PROGRAMS
     preflight = Preflight(module)
     seen = preflight.look()
     if preflight.problems:
