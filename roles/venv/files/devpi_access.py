@@ -101,7 +101,7 @@ def tween_access(handler, registry):
         _answering.reason = ""
         asked = request.path_info == "/+authcheck"
         if user_of(request) == "__token__":
-            return refused(403, TOKEN_USER)
+            return refused(401, TOKEN_USER, WWW_Authenticate='Basic realm="devpi"')
         login = request.path_info == "/+login" and request.method == "POST"
         words = login_words(request) if login else ""
         if login and _guesses.wait(address):
