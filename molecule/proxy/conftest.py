@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
@@ -87,6 +88,11 @@ def answer(connection: socket.socket, method: str = "GET") -> Said:
     response = http.client.HTTPResponse(connection, method=method)
     response.begin()
     return Said(response.status, response.headers, response.read())
+
+
+def basic(user: str, password: str) -> str:
+    """Return the header by which somebody says who they are."""
+    return "Authorization: Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 def address(container: str) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from molecule.proxy.conftest import NAME, Said, answer
-from molecule.proxy.test_private import JSON, PRIVATE, WHEEL, basic
+from molecule.proxy.conftest import NAME, Said, answer, basic
+from molecule.proxy.test_private import JSON, PRIVATE, WHEEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
