@@ -90,7 +90,11 @@ acl_upload:
   type: list
   elements: str
 acl_toxresult_upload:
-  description: For a stage, who may upload test results; the server's default is V(:ANONYMOUS:).
+  description:
+    - For a stage, who may upload test results; the server's default is V(:ANONYMOUS:), with which anybody can store
+      data there without a login.
+    - Where this is not set, those who may upload releases may, on a new stage as on one that has the server's default.
+      Another list that somebody set on the server stays.
   type: list
   elements: str
 mirror_whitelist:

@@ -48,6 +48,11 @@ def connection_options() -> dict[str, Any]:
     }
 
 
+# What the registry of all Python packages takes as the user of a token
+NO_USER = "__token__"
+NO_SUCH_USER = f"devpi has no user {NO_USER}; give as username the name of the user whom the token was made for"
+
+
 class ClientError(Exception):
     """Something between us and the server went wrong; the message says what was asked, of which URL, and what to do."""
 
@@ -98,6 +103,10 @@ class RequestFailed(ClientError):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class Closed(RequestFailed):
+    """What stands in front of the server keeps it from who asks: 401 where it wants a login, 403 where none helps."""
 
 
 @dataclass(frozen=True)
@@ -244,11 +253,14 @@ class Client:
         try:
             result = self._send("POST", "/+login", {"user": username, "password": password}).result
         except RequestFailed as error:
-            if error.status != 401:
+            if error.status != 401 or isinstance(error, Closed):
                 raise
+            way_out = (
+                f"correct it, or set it anew on the server's host with devpi-passwd {username} --serverdir DIRECTORY"
+            )
             raise WrongPassword(
-                f"POST {self.url}/+login: the server does not take the password given for {username}; correct it, "
-                f"or set it anew on the server's host with devpi-passwd {username} --serverdir DIRECTORY"
+                f"POST {self.url}/+login: the server does not take the password given for {username}; "
+                f"{NO_SUCH_USER if username == NO_USER else way_out}"
             ) from error
         return str(result["password"])
 
@@ -297,6 +309,10 @@ class Client:
         url = self.url + quote(path, safe="/+@?=")
         asked = f"{method} {url}"
         headers = {"Accept": accept}
+        if is_loopback(self.host):
+            # Whatever address a server of this machine was given for its clients, it answers as one that is asked here;
+            # with a path in that address it would send each request for / away.
+            headers["X-Outside-URL"] = self.url
         if self._token is not None:
             headers["X-Devpi-Auth"] = base64.b64encode(f"{self.username}:{self._token}".encode()).decode()
         data = None
@@ -323,6 +339,12 @@ class Client:
             raise RequestFailed(
                 f"{asked}: {headers.get('Server', 'a proxy')} answered {status} in place of devpi-server; "
                 "look whether devpi-server runs behind it, and at its log",
+                status,
+            )
+        if status in (401, 403) and not headers.get("X-Devpi-Server-Version"):
+            raise Closed(
+                f"{asked}: {headers.get('Server', 'a proxy')} answered {status} in place of devpi-server; "
+                f"{self._way_in(status)}, or correct url if no devpi-server is behind it",
                 status,
             )
         if 300 <= status < 400 and status != 304:
@@ -358,7 +380,18 @@ class Client:
         message = " ".join(str(parsed.get("message", "")).split()) or str(parsed.get("title", ""))
         return Answer(status, parsed if page else parsed.get("result"), message)
 
+    def _way_in(self, status: int) -> str:
+        if self._token is not None and self.username == NO_USER:
+            return NO_SUCH_USER
+        if status == 401 and self._token is not None:
+            return f"it does not take the login of {self.username}: correct username and password"
+        if status == 401:
+            return "it wants a login: give username and password, or a token in place of the password"
+        return "it keeps this from who asks: have it opened to this machine"
+
     def _way_out(self, status: int) -> str:
+        if status in (401, 403) and self.username == NO_USER:
+            return NO_SUCH_USER
         if status in (401, 403):
             return f"{self.username} may not do that; log in as a user whom the server's restrict-modify names"
         if status >= 500:

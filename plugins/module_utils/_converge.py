@@ -35,6 +35,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
     keys_of_plugins,
     mirror_passwords,
     order,
+    with_tox_results,
 )
 
 
@@ -164,10 +165,11 @@ def _user_step(user: User, observed: Mapping[str, Any] | None, passwords: Passwo
 
 
 def _index_step(index: Index, observed: Mapping[str, Any] | None) -> Change | None:
+    keys = with_tox_results(index, observed)
     if observed is None:
-        body = {"type": index.type or "stage", **index.keys}
+        body = {"type": index.type or "stage", **keys}
         return Change("create", index.user, index.name, body, None, body)
-    body = {key: value for key, value in index.keys.items() if differs(key, value, observed)}
+    body = {key: value for key, value in keys.items() if differs(key, value, observed)}
     if not body:
         return None
     before = {key: observed[key] for key in body if key in observed}

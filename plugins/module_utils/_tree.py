@@ -231,6 +231,25 @@ def normalised(key: str, value: Any) -> Any:
     return value
 
 
+def with_tox_results(index: Index, observed: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the keys that an index is to have: those declared and, for a stage, who may upload test results.
+
+    devpi-server's own default lets anybody without a login store them. So where nothing is declared of them, those may
+    who may upload releases: on a new stage, on one that has that default, and on one where it was so before. Any other
+    list that somebody set on the server stays.
+
+    :param observed: the index as the server shows it; None where it does not exist.
+    """
+    there = observed or {}
+    if "acl_toxresult_upload" in index.keys or (index.type or there.get("type", "stage")) != "stage":
+        return index.keys
+    uploaders = there.get("acl_upload", MISSING["acl_upload"]) if observed is not None else [index.user]
+    testers = there.get("acl_toxresult_upload", MISSING["acl_toxresult_upload"])
+    if ":ANONYMOUS:" not in testers and set(testers) != set(uploaders):
+        return index.keys
+    return {**index.keys, "acl_toxresult_upload": list(index.keys.get("acl_upload", uploaders))}
+
+
 def differs(key: str, declared: object, observed: Mapping[str, Any]) -> bool:
     """Whether an object as the server shows it differs from what is declared for the key.
 
@@ -329,11 +348,11 @@ class _Checks:
             yield f"{concerned[0]}: bases form a cycle, {' → '.join(cycle)}; take one of them out of the other's bases"
 
     def user(self, user: User) -> Iterator[str]:
-        yield from _bad_name(user.name, "user", user.where)
+        yield from flaws_of_name(user.name, "user", user.where)
         if user.password is not None:
             yield from _bad_password(user.password, user.where)
         if user.password_hash is not None:
-            yield from _bad_hash(user)
+            yield from flaws_of_hash(user)
         for key, value in user.keys.items():
             yield from _unstorable(key, value, user.where)
         if user.known and user.name not in self.existing and not all(index.absent for index in user.indexes):
@@ -358,7 +377,7 @@ class _Checks:
             yield from self.still_a_base(f"{user.name}/{name}", user)
 
     def index(self, index: Index) -> Iterator[str]:
-        yield from _bad_name(index.name, "index", index.where)
+        yield from flaws_of_name(index.name, "index", index.where)
         observed = self.there.get(index.path)
         if index.absent:
             if observed is not None and not observed.get("volatile", True) and not (index.force or index.purged):
@@ -478,7 +497,12 @@ class _Checks:
                 )
 
 
-def _bad_name(name: str, kind: str, where: str) -> Iterator[str]:
+def flaws_of_name(name: str, kind: str, where: str) -> Iterator[str]:
+    """Yield why devpi, or a path or address made of it, does not take the name.
+
+    :param kind: what it names, ``user`` or ``index``.
+    :param where: how messages call its place.
+    """
     if not name.strip():
         yield f"{where}: the {kind}'s name is empty; give it one"
     elif FORBIDDEN_IN_NAMES.search(name) or not name.isprintable():
@@ -495,7 +519,8 @@ def _bad_password(password: str, where: str) -> Iterator[str]:
         )
 
 
-def _bad_hash(user: User) -> Iterator[str]:
+def flaws_of_hash(user: User) -> Iterator[str]:
+    """Yield what is wrong with a declared user's ``password_hash``, and with what stands beside it."""
     if user.password is not None:
         yield (
             f"{user.where}: {user.credential_option} and password_hash exclude each other; give the one or the other"
@@ -525,6 +550,18 @@ def _unstorable(key: str, value: object, where: str) -> Iterator[str]:
         yield f"{where}: {key} is {value}, and devpi-server cannot store numbers below {-(2**31)}; write it in quotes"
     elif isinstance(value, str) and re.search("[\ud800-\udfff]", value):
         yield f"{where}: {key} holds half a character (a lone surrogate), which devpi-server cannot store; remove it"
+
+
+def open_upload_problems(users: list[User]) -> list[str]:
+    """Return which declared stages open uploads to everybody, which a server behind the collection's nginx cannot."""
+    return [
+        f"{index.where}: {key} holds ':ANONYMOUS:', and nginx lets nobody upload without a login; name who may, or say "
+        "':AUTHENTICATED:' for all devpi users"
+        for user in users
+        for index in user.indexes
+        for key in ("acl_upload", "acl_toxresult_upload")
+        if ":ANONYMOUS:" in index.keys.get(key, ())
+    ]
 
 
 def _named(names: list[str]) -> str:

@@ -63,6 +63,14 @@ options:
     description: The directory of devpi-server's data.
     type: path
     default: /var/lib/devpi
+  secret_file:
+    description: The file of the secret that signs logins; empty where it is C(.secret) in O(server_dir).
+    type: path
+    default: ""
+  supervisor_program:
+    description: The name of supervisor's program that runs devpi-server.
+    type: str
+    default: devpi
   server_config:
     description: The configuration file of devpi-server.
     type: path
@@ -141,20 +149,12 @@ options:
     type: list
     elements: str
     default: []
-  variables:
-    description: The variables that the inventory has and whose names begin as those of this collection do.
-    type: list
-    elements: str
-    default: []
-  known_variables:
-    description: The variables of this collection. What is spelt nearly like one of these in O(variables) is refused.
-    type: list
-    elements: str
-    default: []
-  texts:
-    description: Variables that have to be lists and are texts, each with its value.
-    type: dict
-    default: {}
+  server_given:
+    description:
+      - What is given to devpi-server, as JSON, C(options), C(environment), C(url), C(restrict_modify) and C(numbers),
+        each as its variable holds it, and C(plugins), whether there may be options that only a plugin knows.
+    type: str
+    default: ""
   min_memory:
     description: The memory in MB that must be available for a server that does not run yet.
     type: int
@@ -195,6 +195,16 @@ server_url:
   returned: success
   type: str
   sample: http://127.0.0.1:3141
+kept_passwords:
+  description: The declared users whose passwords O(credentials_dir) holds.
+  returned: success
+  type: list
+  elements: str
+  sample: [alice]
+root_without_password:
+  description: Whether devpi's root has an empty password on the server that runs, and another is known or to be made.
+  returned: success
+  type: bool
 owner_home:
   description: The home directory of the owner; empty where the roles need none.
   returned: success
@@ -207,12 +217,11 @@ owner_index:
   sample: http://127.0.0.1:3141/alice/dev
 """
 
-import difflib
+import contextlib
 import grp
 import ipaddress
 import json
 import os
-import pwd
 import re
 import shutil
 import socket
@@ -223,23 +232,38 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
     Client,
     ClientError,
     NoPassword,
+    RequestFailed,
     WrongPassword,
+    is_loopback,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import understood
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._home import Home
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import Listener, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._nginx_sites import sites
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import Pypirc, PypircError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_directory import SecretFile, ServerDirectory
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_process import is_server, started_by_hand
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_settings import (
+    environment_problems,
+    number_problems,
+    option_problems,
+    permission_problems,
+    url_problems,
+)
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account import find as _account
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account import unfit_account
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
     FRESH_SERVER,
     USER_OPTIONS,
     User,
     check,
+    open_upload_problems,
     parse,
 )
 
@@ -268,15 +292,8 @@ class Preflight:
     def look(self) -> dict[str, Any]:
         """Return what the roles need to know, with all problems noted in ``problems``."""
         seen: dict[str, Any] = {"missing_packages": [], "owner_home": "", "owner_index": ""}
-        known = self.params["known_variables"]
-        for variable in sorted(set(self.params["variables"]) - set(known)):
-            for near in difflib.get_close_matches(variable, known, 1, 0.9):
-                self.problems.append(
-                    f"{variable} is no variable of this collection, so it has no effect; write it as {near}, or give "
-                    "it a name that looks less like that if it is yours"
-                )
-        for variable, text in self.params["texts"].items():
-            self.problems.append(f"{variable} is the text {text!r} and has to be a list; write it as [{text}]")
+        seen.update(kept_passwords=[], root_without_password=False)
+        self._server_given()
         if os.geteuid() != 0 and self.roles - {"pypirc", "client"}:
             self.problems.append("the roles change the system and so need root; set become: true (ansible_become)")
             return seen
@@ -286,7 +303,7 @@ class Preflight:
         if not self.problems:
             seen["missing_packages"] = self._missing_packages()
         self._program_without_venv()
-        seen["server_initialised"] = _initialised(self.params["server_dir"])
+        seen["server_initialised"] = self._directory.initialised()
         seen["server_url"] = self._server_url()
         if self.roles & {"server", "supervisor"} and not seen["server_url"]:
             self._memory()
@@ -294,14 +311,52 @@ class Preflight:
             self._disk("devpi_venv_path", self.params["venv_path"])
         if "server" in self.roles:
             self._other_configuration()
-        if "server" in self.roles and not seen["server_initialised"]:
-            self._disk("devpi_server_dir", self.params["server_dir"])
+            self._server_account()
+            problems = self._server_places()
+            self.problems.extend(problems)
+            if not problems and not seen["server_initialised"]:
+                self._disk("devpi_server_dir", self.params["server_dir"])
         self._proxy()
-        if "users" in self.roles:
-            self._declared_tree(seen["server_url"])
+        if self.roles & {"server", "users"}:
+            self._credentials(seen)
         if self.roles & {"pypirc", "client"}:
             self._owner(seen)
         return seen
+
+    def _server_given(self) -> None:
+        if not self.params["server_given"]:
+            return
+        given = json.loads(self.params["server_given"])
+        users = tuple(user["name"] for user in self.params["users"])
+        self.problems += [
+            *option_problems(given["options"], given["plugins"]),
+            *environment_problems(given["environment"]),
+            *url_problems(given["url"], self.params["proxied"], users),
+            *permission_problems(given["restrict_modify"]),
+            *number_problems(given["numbers"]),
+        ]
+        if self.params["proxied"]:
+            self.problems += open_upload_problems(parse(self.params["users"], "devpi_users"))
+
+    @property
+    def _directory(self) -> ServerDirectory:
+        user = self.params["server_user"]
+        return ServerDirectory(self.params["server_dir"], _account(user), user)
+
+    def _server_account(self) -> None:
+        why = unfit_account(self.params["server_user"])
+        if why:
+            self.problems.append(f"devpi_server_user {why}")
+
+    def _server_places(self) -> list[str]:
+        """Return why the server's directory or its secret cannot be where they are to be."""
+        user, directory = self.params["server_user"], self._directory
+        secret = SecretFile(self.params["secret_file"] or f"{directory.path}/.secret", _account(user), user)
+        # What lies in a directory that cannot be used is no problem of its own.
+        found = directory.problems()
+        if not found or not secret.path.startswith(f"{directory.path}/"):
+            found += secret.problems()
+        return found or [problem for problem in [directory.half()] if problem]
 
     def _other_configuration(self) -> None:
         """Note a configuration file of the service account's own, which devpi-server prefers to the system's."""
@@ -309,7 +364,13 @@ class Preflight:
         if entry is None:
             return
         own = Path(entry.pw_dir, ".config", "devpi-server", "devpi-server.yml")
-        if own.exists():
+        try:
+            with acting_as(entry):
+                there = own.exists()
+        except OSError:
+            # The account itself does not reach it.
+            return
+        if there:
             self.problems.append(
                 f"{own} takes precedence over {self.params['server_config']}; "
                 "move it away, and its settings to devpi_server_options"
@@ -443,13 +504,17 @@ class Preflight:
         if "supervisor" in self.roles:
             self._address(host)
         listeners = listeners_on(host, port)
-        if any(self._ours(listener) for listener in listeners):
-            return str(self.params["url"])
+        ours = [listener for listener in listeners if self._ours(listener)]
         if "supervisor" in self.roles:
-            self.problems.extend(self._held(listener) for listener in listeners)
+            self.problems.extend(self._held(listener) for listener in listeners if listener not in ours)
+            self._started_by_hand(ours)
+        if ours:
+            # A stranger beside it may be who answers: on an address of its own, or one that more than one may bind.
+            return str(self.params["url"]) if ours == listeners else ""
         # It may run with the host and port of the last deployment still.
         host, port = _configured_address(self.params["server_config"])
-        if port and any(self._ours(listener) for listener in listeners_on(host, port)):
+        there = listeners_on(host, port) if port else []
+        if there and all(self._ours(listener) for listener in there):
             host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is compared, not bound
             return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         return ""
@@ -466,8 +531,27 @@ class Preflight:
             )
 
     def _ours(self, listener: Listener) -> bool:
-        program = f"{self.params['venv_path']}/bin/devpi-server"
-        return any(program in command for command in listener.commands)
+        return is_server(listener, _account(self.params["server_user"]), self.params["venv_path"])
+
+    def _started_by_hand(self, ours: list[Listener]) -> None:
+        """Note a devpi-server with our port or data that goes on beside the one that supervisor is to run."""
+        account = _account(self.params["server_user"])
+        if account is None:
+            return
+        program = self.params["supervisor_program"]
+        for pid, name in started_by_hand(ours, account, self.params["server_dir"], program):
+            what = f"devpi-server (process {pid} of {account.pw_name}) on {os.uname().nodename} holds port "
+            what += f"{self.params['port']} or the data in {self.params['server_dir']}"
+            if name:
+                self.problems.append(
+                    f"{what} as supervisor's program {name}, and devpi_supervisor_program is {program}; set that to "
+                    f"{name}, or stop it (supervisorctl stop {name}) and remove its file from /etc/supervisor/conf.d"
+                )
+            else:
+                self.problems.append(
+                    f"{what}, and no supervisor runs it; stop it (kill {pid}), and take it out of whatever starts it "
+                    f"(systemctl status {pid} tells)"
+                )
 
     def _held(self, listener: Listener) -> str:
         here = os.uname().nodename
@@ -544,7 +628,7 @@ class Preflight:
             )
 
     def _nginx(self, here: str) -> None:
-        if "server" not in self.roles and not _initialised(self.params["server_dir"]):
+        if "server" not in self.roles and not self._directory.initialised():
             self.problems.append(
                 f"role proxy needs the devpi-server of {self.params['server_dir']}, and {here} has none; run role "
                 "server first"
@@ -658,42 +742,73 @@ class Preflight:
                 f"free some or set {variable} (now {path}) to another file system"
             )
 
-    def _declared_tree(self, url: str) -> None:
+    def _credentials(self, seen: dict[str, Any]) -> None:
+        """Note whose passwords are kept, and what keeps the directory from being used for passwords."""
+        credentials = Credentials(self.params["credentials_dir"])
+        users = parse(self.params["users"], "devpi_users")
+        try:
+            credentials.examine()
+        except CredentialsError as error:
+            self.problems.append(f"devpi_{error}" if str(error).startswith("credentials_dir") else str(error))
+            return
+        for user in users:
+            # What devpi could not have as a name is told with the other problems of the tree.
+            with contextlib.suppress(CredentialsError):
+                seen["kept_passwords"] += [user.name] if credentials.path(user.name).is_file() else []
+        if "users" in self.roles:
+            self._declared_tree(seen, users, credentials)
+
+    def _declared_tree(self, seen: dict[str, Any], users: list[User], credentials: Credentials) -> None:
         """Check the declared users against the server that runs, or against the one that devpi-init makes."""
         existing, version = FRESH_SERVER, None
-        if url:
-            source = "devpi_root_password"
-            try:
-                password = self.params["root_password"]
-                if not password:
-                    credentials = Credentials(self.params["credentials_dir"])
-                    source = str(credentials.path("root"))
-                    password = credentials.read("root")
-                client = Client(url, "root", password, check_mode=True, proxy=False)
-                client.login()
-                everything = client.get_json("/")
-                existing, version = understood(everything, client.version), client.version
-            except NoPassword:
-                self.problems.append(
-                    f"a devpi-server runs at {url} and {source} is missing; give root's password in devpi_root_password"
-                )
+        try:
+            if seen["server_url"]:
+                client = self._as_root(seen, credentials)
+                if client is None:
+                    return
+                existing, version = understood(client.get_json("/"), client.version), client.version
+            elif seen["server_initialised"]:
+                # Nobody can say what a stopped server holds; devpi_users looks again when it runs.
                 return
-            except WrongPassword:
-                self.problems.append(
-                    f"{source} is not the password of root on {url}; correct it, or set it anew on the host, "
-                    f"as {self.params['server_user']}, with {self.params['venv_path']}/bin/devpi-passwd root "
-                    f"--serverdir {self.params['server_dir']}"
-                )
-                return
-            except (ClientError, CredentialsError) as error:
-                self.problems.append(str(error))
-                return
-        elif _initialised(self.params["server_dir"]):
-            # Nobody can say what a stopped server holds; devpi_users looks again when it runs.
+        except (ClientError, CredentialsError) as error:
+            self.problems.append(str(error))
             return
-        users = parse(self.params["users"], "devpi_users")
         self.problems.extend(check(users, existing, version))
         self._first_index(users, existing)
+
+    def _as_root(self, seen: dict[str, Any], credentials: Credentials) -> Client | None:
+        """Return a client that is logged in, by the password of root or, on loopback, by the empty one of devpi-init.
+
+        Where neither is taken, the problem is noted.
+        """
+        url, given = seen["server_url"], self.params["root_password"]
+        source = "devpi_root_password" if given else str(credentials.path("root"))
+        client = Client(url, "root", given or credentials.read("root"), check_mode=True, proxy=False)
+        try:
+            client.login()
+        except NoPassword:
+            problem = (
+                f"a devpi-server runs at {url} and {source} is missing; give root's password in devpi_root_password"
+            )
+        except WrongPassword:
+            problem = (
+                f"{source} is not the password of root on {url}; correct it, or set it anew on the host, "
+                f"as {self.params['server_user']}, with {self.params['venv_path']}/bin/devpi-passwd root "
+                f"--serverdir {self.params['server_dir']}"
+            )
+        else:
+            return client
+        if is_loopback(client.host):
+            client = Client(url, "root", "", check_mode=True, proxy=False)
+            try:
+                client.login()
+            except (WrongPassword, RequestFailed):
+                pass
+            else:
+                seen["root_without_password"] = True
+                return client
+        self.problems.append(problem)
+        return None
 
     def _first_index(self, users: list[User], existing: Mapping[str, Any]) -> None:
         first = self.params["first_index"]
@@ -713,22 +828,16 @@ class Preflight:
                 f"devpi_pypirc_owner {owner!r} is no account on {os.uname().nodename}; name one that is"
             )
             return
+        home = Home(entry)
+        problem = home.problem()
+        if problem:
+            self.problems.append(f"devpi_pypirc_owner {owner!r} {problem}")
+            return
         seen["owner_home"] = entry.pw_dir
-        pypirc = Path(entry.pw_dir, ".pypirc")
-        if "pypirc" in self.roles and pypirc.is_file():
-            try:
-                Pypirc.parse(pypirc.read_text(encoding="utf-8"), str(pypirc))
-            except UnicodeDecodeError:
-                self.problems.append(f"{pypirc} is not UTF-8; convert it or move it away")
-            except PypircError as error:
-                self.problems.append(str(error))
-        current = Path(entry.pw_dir, ".devpi", "client", "current.json")
-        try:
-            used = json.loads(current.read_text(encoding="utf-8"))
-            # Of a server without an index it keeps the URL to log in at.
-            seen["owner_index"] = (used.get("index") or re.sub(r"\+login$", "", used.get("login") or "")).rstrip("/")
-        except (OSError, ValueError, AttributeError):
-            seen["owner_index"] = ""
+        problems = [home.pypirc_problem() if "pypirc" in self.roles else ""]
+        problems += [home.client_problem() if "client" in self.roles else ""]
+        self.problems.extend(problem for problem in problems if problem)
+        seen["owner_index"] = home.client_index()
 
 
 def _loopback(host: str) -> bool:
@@ -748,13 +857,6 @@ def _passable(directory: Path, group: int) -> bool:
     return bool(seen.st_mode & 0o001 or (seen.st_gid == group and seen.st_mode & 0o010))
 
 
-def _account(name: str) -> pwd.struct_passwd | None:
-    try:
-        return pwd.getpwnam(name)
-    except KeyError:
-        return None
-
-
 def _os_release() -> dict[str, str]:
     try:
         lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
@@ -762,12 +864,6 @@ def _os_release() -> dict[str, str]:
         return {}
     pairs = (line.split("=", 1) for line in lines if "=" in line)
     return {key: value.strip("\"'") for key, value in pairs}
-
-
-def _initialised(server_dir: str) -> bool:
-    """Whether devpi-init finished there: it writes .nodeinfo before .sqlite."""
-    there = Path(server_dir)
-    return (there / ".nodeinfo").exists() and (there / ".sqlite").exists()
 
 
 def _configured_address(config: str) -> tuple[str, int]:
@@ -813,6 +909,8 @@ def main() -> None:
             "venv_path": {"type": "path", "default": "/opt/devpi/venv"},
             "server_user": {"type": "str", "default": "devpi"},
             "server_dir": {"type": "path", "default": "/var/lib/devpi"},
+            "secret_file": {"type": "path", "default": "", "no_log": False},
+            "supervisor_program": {"type": "str", "default": "devpi"},
             "server_config": {"type": "path", "default": "/etc/xdg/devpi-server/devpi-server.yml"},
             "credentials_dir": {"type": "path", "default": "/etc/devpi/credentials"},
             "root_password": {"type": "str", "default": "", "no_log": True},
@@ -832,9 +930,8 @@ def main() -> None:
             "proxy_key": {"type": "path", "default": "", "no_log": False},
             "proxy_group": {"type": "str", "default": "www-data"},
             "proxy_networks": {"type": "list", "elements": "str", "default": []},
-            "variables": {"type": "list", "elements": "str", "default": []},
-            "known_variables": {"type": "list", "elements": "str", "default": []},
-            "texts": {"type": "dict", "default": {}},
+            # An option of it or a variable of the environment may have a password in it.
+            "server_given": {"type": "str", "default": "", "no_log": True},
             "min_memory": {"type": "int", "default": 256},
             "min_disk": {"type": "int", "default": 500},
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.error
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,7 @@ STAGE = {
     "volatile": True,
     "bases": [],
     "acl_upload": ["ann"],
-    "acl_toxresult_upload": [":ANONYMOUS:"],
+    "acl_toxresult_upload": ["ann"],
     "mirror_whitelist": [],
     "mirror_whitelist_inheritance": "intersection",
 }
@@ -61,10 +62,49 @@ def refused(devpi: Devpi, name: str, **options: Any) -> str:
 @pytest.mark.parametrize("kind", [{"type": "stage"}, {"type": "local"}, {}])
 def test_a_stage(ann: Devpi, kind: dict[str, str]) -> None:
     result = keep(ann, "ann/dev", **kind)
-    assert result["changes"] == [{"user": "ann", "index": "dev", "action": "create", "keys": ["type"]}]
+    keys = ["acl_toxresult_upload", "type"]
+    assert result["changes"] == [{"user": "ann", "index": "dev", "action": "create", "keys": keys}]
     assert ann.index("ann/dev") == STAGE
     for other in ({"type": "stage"}, {"type": "local"}, {}):
         assert keep(ann, "ann/dev", **other)["changed"] is False
+
+
+def test_who_may_upload_may_upload_test_results(ann: Devpi) -> None:
+    def testers() -> list[str]:
+        return sorted(ann.index("ann/dev")["acl_toxresult_upload"])
+
+    keep(ann, "ann/dev", acl_upload=["bob", "ann"])
+    assert testers() == ["ann", "bob"]
+    # with those who may upload they change
+    keep(ann, "ann/dev", acl_upload=["bob"])
+    assert testers() == ["bob"]
+    # the server's own default is what indexes have that nobody declared so far
+    make_again = {"acl_toxresult_upload": [":ANONYMOUS:"]}
+    ann.ask("PATCH", "/ann/dev", make_again, ann.token())
+    result = keep(ann, "ann/dev", title="t")
+    assert testers() == ["bob"]
+    assert result["diff"]["before"]["ann/dev"] == make_again
+    assert result["diff"]["after"]["ann/dev"] == {"acl_toxresult_upload": ["bob"], "title": "t"}
+    # what somebody set by hand stays, and so does what is declared
+    ann.ask("PATCH", "/ann/dev", {"acl_toxresult_upload": []}, ann.token())
+    keep(ann, "ann/dev", acl_upload=["ann"])
+    assert testers() == []
+    keep(ann, "ann/dev", acl_toxresult_upload=[":anonymous:"])
+    assert testers() == [":ANONYMOUS:"]
+
+
+def test_a_strangers_test_results_are_refused(ann: Devpi) -> None:
+    keep(ann, "ann/dev", acl_upload=["root"])
+    digest = ann.upload("ann/dev", "thing", "1.0", "thing-1.0-py3-none-any.whl")
+    links = ann.ask("GET", "/ann/dev/thing")["1.0"]["+links"]
+    path = next(link["href"] for link in links).removeprefix(ann.url)
+    assert digest[:3] in path
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        ann.ask("POST", path, {"testenvs": {}})
+    assert refusal.value.code in {401, 403}
+    assert len(ann.ask("GET", "/ann/dev/thing")["1.0"]["+links"]) == 1
+    ann.ask("POST", path, {"testenvs": {}}, ann.token())
+    assert len(ann.ask("GET", "/ann/dev/thing")["1.0"]["+links"]) == 2
 
 
 def test_a_stage_with_every_key(ann: Devpi) -> None:
@@ -140,7 +180,7 @@ def test_keys_that_not_every_server_knows(ann: Devpi, key: str, since: tuple[int
 
 
 def test_keys_can_be_changed_and_the_rest_stays(ann: Devpi) -> None:
-    make(ann, "ann/dev", title="Old", bases=["root/pypi"], acl_upload=["ann", "bob"])
+    make(ann, "ann/dev", title="Old", bases=["root/pypi"], acl_upload=["ann", "bob"], acl_toxresult_upload=["bob"])
     before = ann.tree()
     result = keep(ann, "ann/dev", title="", acl_upload=["bob", "ann"], volatile=False)
     assert result["changes"] == [{"user": "ann", "index": "dev", "action": "update", "keys": ["title", "volatile"]}]
@@ -172,7 +212,7 @@ def test_everything_upstream_needs_an_acknowledgement(ann: Devpi) -> None:
 
 def test_keys_of_plugins(ann: Devpi) -> None:
     result = keep(ann, "ann/dev", options={"house_rule": ["a", 1]}, title="t")
-    assert result["changes"][0]["keys"] == ["house_rule", "title", "type"]
+    assert result["changes"][0]["keys"] == ["acl_toxresult_upload", "house_rule", "title", "type"]
     assert ann.index("ann/dev") == {**STAGE, "house_rule": ["a", 1], "title": "t"}
     keep(ann, "ann/dev", options={"house_rule": "b"})
     assert ann.index("ann/dev") == {**STAGE, "house_rule": "b", "title": "t"}
@@ -181,7 +221,7 @@ def test_keys_of_plugins(ann: Devpi) -> None:
 
 
 def test_keys_of_a_plugin_that_is_gone_stay(ann: Devpi) -> None:
-    make(ann, "ann/dev", house_rule="b")
+    make(ann, "ann/dev", house_rule="b", acl_toxresult_upload=["ann"])
     ann.without_plugin.touch()
     try:
         keep(ann, "ann/dev", title="t")

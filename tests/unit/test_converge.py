@@ -25,8 +25,20 @@ EXISTING: dict[str, Any] = {
         "email": "bob@example.com",
         "created": "2026-01-01T00:00:00Z",
         "indexes": {
-            "dev": {"type": "stage", "volatile": True, "bases": ["bob/prod"], "acl_upload": ["bob"]},
-            "prod": {"type": "stage", "volatile": False, "bases": [], "acl_upload": ["bob"]},
+            "dev": {
+                "type": "stage",
+                "volatile": True,
+                "bases": ["bob/prod"],
+                "acl_upload": ["bob"],
+                "acl_toxresult_upload": ["bob"],
+            },
+            "prod": {
+                "type": "stage",
+                "volatile": False,
+                "bases": [],
+                "acl_upload": ["bob"],
+                "acl_toxresult_upload": ["bob"],
+            },
         },
     },
 }
@@ -122,7 +134,7 @@ def test_what_another_run_made_meanwhile_is_changed_where_it_differs() -> None:
         {"name": "al", "password": "x", "email": "a", "indexes": [{"name": "dev", "bases": [], "title": "t"}]}
     )
     client = Recorder(
-        {"/al": {"email": "b"}, "/al/dev?no_projects=": {"type": "stage", "bases": []}},
+        {"/al": {"email": "b"}, "/al/dev?no_projects=": {"type": "stage", "acl_toxresult_upload": ["al"]}},
         {("PUT", "/al"): 409, ("PUT", "/al/dev"): 409},
     )
     for step in found:
