@@ -144,6 +144,10 @@ options:
     description: The group of nginx's workers.
     type: str
     default: www-data
+  proxy_access_log:
+    description: The log of requests, which nginx opens as root; empty where there is none.
+    type: path
+    default: ""
   proxy_networks:
     description: The networks that may read what is closed to others.
     type: list
@@ -247,6 +251,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._home import Home
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import Listener, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._nginx_sites import sites
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import exposed
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_directory import SecretFile, ServerDirectory
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_process import is_server, started_by_hand
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_settings import (
@@ -628,6 +633,14 @@ class Preflight:
             )
 
     def _nginx(self, here: str) -> None:
+        log = self.params["proxy_access_log"]
+        place = exposed(log) if log.startswith("/") else None
+        if place is not None:
+            self.problems.append(
+                f"devpi_proxy_access_log {log} lies in {place} on {here}, where other accounts than root could put a "
+                "link in its place, and nginx opens it as root; name a file that only root can replace, like "
+                "/var/log/nginx/devpi.access.log"
+            )
         if "server" not in self.roles and not self._directory.initialised():
             self.problems.append(
                 f"role proxy needs the devpi-server of {self.params['server_dir']}, and {here} has none; run role "
@@ -929,6 +942,8 @@ def main() -> None:
             "proxy_certificate": {"type": "path", "default": ""},
             "proxy_key": {"type": "path", "default": "", "no_log": False},
             "proxy_group": {"type": "str", "default": "www-data"},
+            "proxy_access_log": {"type": "path", "default": ""},
+            "proxy_access_log": {"type": "path", "default": ""},
             "proxy_networks": {"type": "list", "elements": "str", "default": []},
             # An option of it or a variable of the environment may have a password in it.
             "server_given": {"type": "str", "default": "", "no_log": True},
