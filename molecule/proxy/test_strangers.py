@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 import socket
 import time
-import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
 
-from molecule.proxy.conftest import NAME, Said, answer, basic
+from molecule.proxy.conftest import NAME, answer, basic, form, packed, release, send
 from molecule.proxy.test_private import JSON, PRIVATE, WHEEL
 
 if TYPE_CHECKING:
@@ -69,42 +67,6 @@ def ask(host: Host, source: str, path: str, header: str = "", times: int = 1) ->
     said = host.run("python3 -c %s %s %s %s %s", ASK, source, path, header, str(times))
     assert said.rc == 0, said.stderr
     return [(status, wait, seconds) for status, wait, seconds in json.loads(said.stdout)]
-
-
-def form(fields: dict[str, str], name: str, content: bytes) -> tuple[str, bytes]:
-    """Return the header of a form's content, and the form."""
-    parts = [f'name="{key}"\r\n\r\n{value}'.encode() for key, value in fields.items()]
-    parts.append(f'name="content"; filename="{name}"\r\n\r\n'.encode() + content)
-    start = b"--mark\r\nContent-Disposition: form-data; "
-    return (
-        "Content-Type: multipart/form-data; boundary=mark",
-        b"".join(start + part + b"\r\n" for part in parts) + b"--mark--\r\n",
-    )
-
-
-def packed(files: dict[str, str]) -> bytes:
-    """Return an archive of these files."""
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as into:
-        for name, content in files.items():
-            # of 1980, so that it is the same whenever it is made
-            into.writestr(zipfile.ZipInfo(name), content)
-    return archive.getvalue()
-
-
-def release(name: str) -> tuple[str, bytes]:
-    """Return the form that uploads version 1.0 of a project."""
-    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
-    wheel = packed({f"{name}-1.0.dist-info/METADATA": about})
-    fields = {":action": "file_upload", "name": name, "version": "1.0", "metadata_version": "2.1"}
-    return form(fields, f"{name}-1.0-py3-none-any.whl", wheel)
-
-
-def send(outside: Outside, path: str, *headers: str, method: str = "POST", body: bytes = b"") -> Said:
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {NAME}", "Connection: close", *headers]
-    with outside.connect() as connection:
-        connection.sendall(("\r\n".join([*lines, f"Content-Length: {len(body)}"]) + "\r\n\r\n").encode() + body)
-        return answer(connection, method)
 
 
 @pytest.fixture(scope="module", params=["open", "private"])
@@ -175,7 +137,9 @@ def test_path_that_can_be_read_in_two_ways_is_refused(outside: Outside, mode: st
             assert method == "HEAD" or "%00" in path or "Write the path without empty parts" in said.text
 
 
-@pytest.mark.parametrize("path", ["/team/dev/x/1.0+local", "/team/dev/x/1.0%2Blocal", "/team/dev/x/1%211.0", "/team/dev/"])
+@pytest.mark.parametrize(
+    "path", ["/team/dev/x/1.0+local", "/team/dev/x/1.0%2Blocal", "/team/dev/x/1%211.0", "/team/dev/"]
+)
 def test_path_of_a_version_is_not(outside: Outside, team: str, path: str) -> None:
     assert outside.send(path, team, JSON).status in {200, 302, 404}
     assert outside.send(f"{path}?goto=//x/../%2e", team, JSON).status in {200, 302, 404}
@@ -184,11 +148,13 @@ def test_path_of_a_version_is_not(outside: Outside, team: str, path: str) -> Non
 WRITES = ["POST", "PUT", "PATCH", "DELETE", "PUSH", "OPTIONS", "PROPFIND", "LOCK", "get", "X"]
 
 
-@pytest.mark.parametrize("path", ["/", "/new", INDEX, f"{INDEX}/", f"{INDEX}/x", "/+api", "/+status", "/+search", "{wheel}"])
+@pytest.mark.usefixtures("anybodys")
+@pytest.mark.parametrize(
+    "path", ["/", "/new", INDEX, f"{INDEX}/", f"{INDEX}/x", "/+api", "/+status", "/+search", "{wheel}"]
+)
 def test_no_writing_method_passes_without_a_login(
-    host: Host, layout: Layout, outside: Outside, published: dict[str, str], anybodys: str, path: str
+    host: Host, layout: Layout, outside: Outside, published: dict[str, str], path: str
 ) -> None:
-    assert anybodys
     log = f"/var/log/supervisor/{layout.program}.log"
     path = path.format(wheel=published[WHEEL])
     before = len(host.file(log).content_string)
@@ -256,13 +222,14 @@ def test_tools_show_what_to_give(host: Host, layout: Layout, mode: str) -> None:
     host.run("test -e /opt/strange || python3 -m venv /opt/strange")
     url = layout.index.replace("https://", "https://__token__:pypi-AgEI@")
     pip = host.run(
-        f"{layout.trust} /opt/strange/bin/pip --retries 0 download --no-deps --index-url {url}/+simple/ front --dest /tmp/x"
+        f"{layout.trust} /opt/strange/bin/pip --retries 0 download --no-deps --index-url {url}/+simple/ "
+        "--dest /tmp/x front"
     )
     assert pip.rc != 0
     assert "401 Error, Credentials not correct" in pip.stdout + pip.stderr
     twine = host.run(
-        f"cd /root/made && {layout.trust} TWINE_USERNAME=__token__ TWINE_PASSWORD=pypi-AgEI {layout.venv}/bin/twine upload "
-        f"--non-interactive --repository-url {layout.index}/ front-1.0.tar.gz"
+        f"cd /root/made && {layout.trust} TWINE_USERNAME=__token__ TWINE_PASSWORD=pypi-AgEI {layout.venv}/bin/twine "
+        f"upload --non-interactive --repository-url {layout.index}/ front-1.0.tar.gz"
     )
     assert twine.rc != 0
     uv = host.run(
@@ -349,9 +316,8 @@ def test_upload_without_tls_fails_where_it_can_be_seen(host: Host, layout: Layou
     assert mode
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
         with socket.create_connection((outside.address, 80), timeout=30) as connection:
-            connection.sendall(
-                f"{method} /team/dev/ HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 4\r\nConnection: close\r\n\r\nabcd".encode()
-            )
+            lines = [f"{method} /team/dev/ HTTP/1.1", f"Host: {NAME}", "Content-Length: 4", "Connection: close"]
+            connection.sendall(("\r\n".join(lines) + "\r\n\r\nabcd").encode())
             said = answer(connection, method)
         assert said.status == 403
         assert said.headers["Content-Type"] == "text/plain; charset=utf-8"
@@ -364,7 +330,7 @@ def test_upload_without_tls_fails_where_it_can_be_seen(host: Host, layout: Layou
     assert twine.rc != 0
     flit = host.run(
         "rm -rf /tmp/plain && mkdir /tmp/plain && cd /tmp/plain && printf 'x = 1\\n' >plainly.py && printf "
-        "'[build-system]\\nrequires = [\"flit_core\"]\\nbuild-backend = \"flit_core.buildapi\"\\n[project]\\n"
+        '\'[build-system]\\nrequires = ["flit_core"]\\nbuild-backend = "flit_core.buildapi"\\n[project]\\n'
         'name = "plainly"\\nversion = "1.0"\\ndescription = "x"\\n\' >pyproject.toml && '
         f"FLIT_INDEX_URL=http://{NAME}/team/dev/ FLIT_USERNAME=team FLIT_PASSWORD=x {layout.venv}/bin/flit publish"
     )
@@ -377,7 +343,17 @@ def test_bound_token_reads_nothing_else(host: Host, outside: Outside, mode: str)
         assert outside.send("/", JSON).status == 200
         return
     token = basic("ci", host.check_output("cat /root/dev.token"))
-    for path in ("/", "/team", "/team/", "/root", "/ci/+tokens", "/+search?query=x", "/+status", "/+searchhelp", "/team/other"):
+    for path in (
+        "/",
+        "/team",
+        "/team/",
+        "/root",
+        "/ci/+tokens",
+        "/+search?query=x",
+        "/+status",
+        "/+searchhelp",
+        "/team/other",
+    ):
         for accept in (JSON, "Accept: text/html", "Accept: */*"):
             said = outside.send(path, token, accept)
             assert said.status == 403, (path, accept, said.text)
@@ -433,7 +409,9 @@ def test_error_log_holds_no_query(host: Host, layout: Layout, outside: Outside, 
     try:
         for method in ("GET", "POST"):
             for path in ("/+api", "/team/dev/+simple/front/", "/team/dev/", "/+status"):
-                said = outside.send(f"{path}?token={secret}", "Authorization: Basic dGVhbTp4", "Referer: x", method=method)
+                said = outside.send(
+                    f"{path}?token={secret}", "Authorization: Basic dGVhbTp4", "Referer: x", method=method
+                )
                 assert said.status >= 400 or path.endswith("front/")
     finally:
         host.check_output(f"supervisorctl start {layout.program}")
@@ -451,7 +429,9 @@ def test_uploaded_documentation_is_in_a_sandbox(outside: Outside, mode: str, tea
     assert send(outside, "/team/dev/", kind, team, body=body).status == 200
     page = "<html><body>documented<script>document.title='x'</script></body></html>"
     files = packed({"index.html": page, "x.svg": "<svg xmlns='http://www.w3.org/2000/svg'/>"})
-    kind, body = form({":action": "doc_upload", "name": "documented", "version": "1.0"}, "documented-1.0.doc.zip", files)
+    kind, body = form(
+        {":action": "doc_upload", "name": "documented", "version": "1.0"}, "documented-1.0.doc.zip", files
+    )
     said = send(outside, "/team/dev/", kind, team, body=body)
     assert said.status == 200, said.text
     for version in ("1.0", "latest"):

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from molecule.proxy.conftest import basic
+from molecule.proxy.conftest import basic, release, send
 from molecule.proxy.test_private import JSON, PRIVATE
-from molecule.proxy.test_strangers import release, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,27 +60,34 @@ def passwords(host: Host, mode: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def index(outside: Outside, passwords: dict[str, str]) -> Iterator[str]:
+def index(outside: Outside, passwords: dict[str, str]) -> Iterator[None]:
     """Make an index of which team alone is named, with a release, and a user that can be deleted."""
     root = basic("root", passwords["root"])
     for path in (INDEX, "/team/made", "/ci/made", "/root/made", "/stranger/made", "/made", "/spare"):
         outside.send(path, root, JSON, method="DELETE")
-    settings = {"type": "stage", "bases": [], "volatile": True, "acl_upload": ["team"], "acl_toxresult_upload": ["team"]}
+    settings = {
+        "type": "stage",
+        "bases": [],
+        "volatile": True,
+        "acl_upload": ["team"],
+        "acl_toxresult_upload": ["team"],
+    }
     assert send(outside, INDEX, root, KIND, method="PUT", body=json.dumps(settings).encode()).status == 200
     assert send(outside, "/spare", root, KIND, method="PUT", body=b'{"password": "Canary7f3"}').status == 201
     kind, body = release("cell")
     assert send(outside, f"{INDEX}/", basic("team", passwords["team"]), kind, body=body).status == 200
-    yield INDEX
+    yield
     for path in (INDEX, "/team/made", "/ci/made", "/root/made", "/made", "/spare"):
         outside.send(path, root, JSON, method="DELETE")
 
 
+@pytest.mark.usefixtures("index")
 @pytest.mark.parametrize("who", WHO)
 @pytest.mark.parametrize("does", CELLS)
-def test_cell(outside: Outside, mode: str, passwords: dict[str, str], index: str, does: str, who: str) -> None:
+def test_cell(outside: Outside, mode: str, passwords: dict[str, str], does: str, who: str) -> None:
     login = () if who == "stranger" else (basic(who, passwords[who]),)
     root = basic("root", passwords["root"])
-    found = outside.send(f"{index}/cell/1.0", root, JSON)
+    found = outside.send(f"{INDEX}/cell/1.0", root, JSON)
     file = "/" + json.loads(found.text)["result"]["+links"][0]["href"].split("/", 3)[3].split("#")[0]
     other = "ci" if who != "ci" else "team"
 
@@ -90,7 +96,7 @@ def test_cell(outside: Outside, mode: str, passwords: dict[str, str], index: str
 
     def upload(name: str, action: str = "file_upload") -> Said:
         kind, body = release(name)
-        return send(outside, f"{index}/", *login, kind, body=body.replace(b"file_upload", action.encode()))
+        return send(outside, f"{INDEX}/", *login, kind, body=body.replace(b"file_upload", action.encode()))
 
     tries: dict[str, Callable[[], Said]] = {
         "install": lambda: outside.send("/team/dev/+simple/front/", "User-Agent: pip/25.0", *login),
@@ -99,14 +105,14 @@ def test_cell(outside: Outside, mode: str, passwords: dict[str, str], index: str
         "upload": lambda: upload("another"),
         "upload test results": lambda: change(file, "POST", testenvs={}),
         "upload documentation": lambda: upload("cell", "doc_upload"),
-        "push": lambda: change(index, "POST", name="cell", version="1.0", targetindex=index.strip("/")),
+        "push": lambda: change(INDEX, "POST", name="cell", version="1.0", targetindex=INDEX.strip("/")),
         "change the own password": lambda: change(f"/{who}", "PATCH", password=passwords.get(who, "x")),
         "change another's password": lambda: change(f"/{other}", "PATCH", password=passwords[other]),
         "make a user": lambda: change("/made", "PUT", password="Canary7f3"),
         "make an index": lambda: change(f"/{who}/made", "PUT"),
-        "change an index": lambda: change(index, "PATCH", title="x"),
-        "delete a release": lambda: outside.send(f"{index}/cell/1.0", JSON, *login, method="DELETE"),
-        "delete an index": lambda: outside.send(index, JSON, *login, method="DELETE"),
+        "change an index": lambda: change(INDEX, "PATCH", title="x"),
+        "delete a release": lambda: outside.send(f"{INDEX}/cell/1.0", JSON, *login, method="DELETE"),
+        "delete an index": lambda: outside.send(INDEX, JSON, *login, method="DELETE"),
         "delete a user": lambda: outside.send("/spare", JSON, *login, method="DELETE"),
     }
     said = tries[does]()

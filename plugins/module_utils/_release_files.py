@@ -1,7 +1,7 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The release files of a devpi-server, which a group may read: all on open descriptors, for the account can swap paths."""
+"""The release files of a devpi-server, which a group may read: by descriptors, for the account can swap paths."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ class ReleaseFiles:
         owner = os.fstat(handle).st_uid
         if owner != self._account.pw_uid:
             raise ReleaseFilesError(
-                f"{path} belongs to uid {owner} and not to {self._account.pw_name}, whose server keeps its files there; "
-                f"chown it, or name another directory"
+                f"{path} belongs to uid {owner} and not to {self._account.pw_name}; chown it, or name "
+                "another directory"
             )
 
     def _open_below(self, directory: int, depth: int) -> None:

@@ -943,7 +943,6 @@ def main() -> None:
             "proxy_key": {"type": "path", "default": "", "no_log": False},
             "proxy_group": {"type": "str", "default": "www-data"},
             "proxy_access_log": {"type": "path", "default": ""},
-            "proxy_access_log": {"type": "path", "default": ""},
             "proxy_networks": {"type": "list", "elements": "str", "default": []},
             # An option of it or a variable of the environment may have a password in it.
             "server_given": {"type": "str", "default": "", "no_log": True},
