@@ -157,6 +157,10 @@ options:
     description: The group of nginx's workers.
     type: str
     default: www-data
+  proxy_access_log:
+    description: The log of requests, which nginx opens as root; empty where there is none.
+    type: path
+    default: ""
   proxy_networks:
     description: The networks that may read what is closed to others.
     type: list
@@ -761,6 +765,14 @@ class Preflight:
             )
 
     def _nginx(self, here: str) -> None:
+        log = self.params["proxy_access_log"]
+        place = exposed(log) if log.startswith("/") else None
+        if place is not None:
+            self.problems.append(
+                f"devpi_proxy_access_log {log} lies in {place} on {here}, where other accounts than root could put a "
+                "link in its place, and nginx opens it as root; name a file that only root can replace, like "
+                "/var/log/nginx/devpi.access.log"
+            )
         if "server" not in self.roles and not self._directory.initialised():
             self.problems.append(
                 f"role proxy needs the devpi-server of {self.params['server_dir']}, and {here} has none; run role "
@@ -1066,6 +1078,7 @@ def main() -> None:
             "proxy_certificate": {"type": "path", "default": ""},
             "proxy_key": {"type": "path", "default": "", "no_log": False},
             "proxy_group": {"type": "str", "default": "www-data"},
+            "proxy_access_log": {"type": "path", "default": ""},
             "proxy_networks": {"type": "list", "elements": "str", "default": []},
             "program": {"type": "str", "default": "devpi"},
             "program_log": {"type": "path", "default": "/var/log/supervisor/devpi.log"},
