@@ -210,6 +210,14 @@ class Target:
         return f"{found}\n{accounts}\n{packages}"
 
 
+def readme_rows(title: str) -> dict[str, list[str]]:
+    """Return the table in README.md whose second column has this title: for each tool the code in its row."""
+    text = (PROJECT / "README.md").read_text("utf-8")
+    table = text.split(f"| tool | {title} |\n", 1)[1].split("\n\n", 1)[0]
+    rows = [line.strip("| ").split(" | ", 1) for line in table.splitlines()[1:]]
+    return {tool: re.findall(r"`([^`]+)`", cell) for tool, cell in rows}
+
+
 @pytest.fixture(scope="session")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Target]:
     directory = tmp_path_factory.mktemp("inventories")

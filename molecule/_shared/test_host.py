@@ -120,7 +120,7 @@ def test_pypirc_names_the_index(host: Host, layout: Layout) -> None:
     parser.read_string(host.file(f"{layout.home}/.pypirc").content_string)
     assert layout.section in parser["distutils"]["index-servers"].split()
     section = dict(parser[layout.section])
-    assert (section["repository"].rstrip("/"), section["username"]) == (layout.index, layout.user)
+    assert (section["repository"], section["username"]) == (layout.index, layout.user)
     assert "password" not in section
 
 

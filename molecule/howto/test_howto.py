@@ -26,8 +26,9 @@ PROGRAM = {
     "redirect_stderr": "true",
 }
 COMMAND = "/home/ubuntu/devpi_venv/bin/devpi-server"
+# Beside the page's names the list has pypi: flit knows it without a list, and would no longer with one that lacks it.
 PYPIRC = {
-    "distutils": {"index-servers": "\nlatexhelperpypi\ntestpypi"},
+    "distutils": {"index-servers": "\npypi\nlatexhelperpypi\ntestpypi"},
     "latexhelperpypi": {"repository": "http://localhost:3141/pbernatchez/dev", "username": "pbernatchez"},
     "testpypi": {"repository": "https://test.pypi.org/legacy/", "username": "pbernatchez"},
 }

@@ -20,7 +20,7 @@ def last_lines(host: Host) -> dict[str, str]:
 
 
 def test_last_lines_say_what_runs_where(host: Host, layout: Layout) -> None:
-    assert last_lines(host)["Index"].rstrip("/") == layout.index
+    assert last_lines(host)["Index"] == layout.index
 
 
 def test_last_lines_say_where_the_password_is(host: Host, layout: Layout) -> None:

@@ -48,6 +48,10 @@ def connection_options() -> dict[str, Any]:
     }
 
 
+# What the registry of all Python packages takes as the user of a token
+NO_USER = "__token__"
+
+
 class ClientError(Exception):
     """Something between us and the server went wrong; the message says what was asked, of which URL, and what to do."""
 
@@ -100,6 +104,10 @@ class RequestFailed(ClientError):
         self.status = status
 
 
+class Closed(RequestFailed):
+    """What stands in front of the server keeps it from who asks: 401 where it wants a login, 403 where none helps."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What the server said: the HTTP status, and of its JSON the ``result`` and the ``message``."""
@@ -122,7 +130,7 @@ class Client:
     :param client_key: the key of ``client_cert``, in PEM.
     :param proxy: use the proxy that the environment names; never done for loopback addresses.
     :param timeout: in seconds, for connecting and for each read.
-    :raises BadOption: the URL, a certificate or a key cannot be used.
+    :raises BadOption: the URL, a certificate or a key cannot be used, or the username is nobody's.
     """
 
     def __init__(
@@ -158,6 +166,10 @@ class Client:
             )
         if parts.scheme not in ("http", "https") or not self.host or parts.query or parts.fragment:
             raise BadOption(f"url {url!r} is no address of a server; write it as http://127.0.0.1:3141")
+        if username == NO_USER and password is not None:
+            raise BadOption(
+                f"devpi has no user {NO_USER}; give as username the name of the user whom the token was made for"
+            )
         self.plain = parts.scheme == "http"
         try:
             # Made once: by default all CA certificates are read anew for each request, over plain http too.
@@ -244,7 +256,7 @@ class Client:
         try:
             result = self._send("POST", "/+login", {"user": username, "password": password}).result
         except RequestFailed as error:
-            if error.status != 401:
+            if error.status != 401 or isinstance(error, Closed):
                 raise
             raise WrongPassword(
                 f"POST {self.url}/+login: the server does not take the password given for {username}; correct it, "
@@ -329,6 +341,12 @@ class Client:
                 "look whether devpi-server runs behind it, and at its log",
                 status,
             )
+        if status in (401, 403) and not headers.get("X-Devpi-Server-Version"):
+            raise Closed(
+                f"{asked}: {headers.get('Server', 'a proxy')} answered {status} in place of devpi-server; "
+                f"{self._way_in(status)}, or correct url if no devpi-server is behind it",
+                status,
+            )
         if 300 <= status < 400 and status != 304:
             raise NotDevpi(
                 f"{asked}: the answer is a redirect to {headers.get('Location', 'nowhere')}, which is not followed; "
@@ -361,6 +379,13 @@ class Client:
         # Of a refused upload the message is blank and the title says why.
         message = " ".join(str(parsed.get("message", "")).split()) or str(parsed.get("title", ""))
         return Answer(status, parsed if page else parsed.get("result"), message)
+
+    def _way_in(self, status: int) -> str:
+        if status == 401 and self._token is not None:
+            return f"it does not take the login of {self.username}: correct username and password"
+        if status == 401:
+            return "it wants a login: give username and password, or a token in place of the password"
+        return "it keeps this from who asks: have it opened to this machine"
 
     def _way_out(self, status: int) -> str:
         if status in (401, 403):

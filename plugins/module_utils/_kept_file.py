@@ -76,7 +76,7 @@ class KeptFile:
     def _shown(self, text: str) -> list[str]:
         return [
             line.partition("=")[0] + "=********" if self._conceals(line) else SECRET.sub(r"\1********", line)
-            for line in text.splitlines()
+            for line in text.split("\n")
         ]
 
     def write(self, validate: Callable[[str], None] | None = None) -> None:
@@ -104,3 +104,14 @@ class KeptFile:
             if validate is not None and self.text_differs:
                 validate(str(draft.path))
             draft.path.replace(self.path)
+
+    def put_back(self) -> None:
+        """Have the file as it was before :meth:`write`: its content, owner and mode, or none.
+
+        :raises OSError: it cannot be made.
+        """
+        if self._before is None:
+            self.path.unlink()
+            return
+        mode, owner = self._attributes
+        KeptFile(str(self.path), self._before, mode, owner, self._conceals).write()

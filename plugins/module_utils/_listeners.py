@@ -64,7 +64,7 @@ def listeners_on(host: str, port: int) -> list[Listener]:
                         holder or "that cannot be seen from here",
                         commands,
                         each.uid,
-                        [executable for process in holders for executable in _executable(process)],
+                        [executable for process in holders for executable in executable_of(process.name)],
                     )
                 )
     return found
@@ -108,10 +108,10 @@ def _listening(table: str, port: int) -> list[_Socket]:
     return found
 
 
-def _executable(process: Path) -> list[str]:
+def executable_of(pid: int | str) -> list[str]:
     """Return the one file that the process runs, nothing where it cannot be looked into."""
     try:
-        path = os.readlink(process / "exe")
+        path = os.readlink(f"/proc/{pid}/exe")
     except OSError:
         return []
     # An upgrade of its package has put another file into that place.

@@ -23,6 +23,9 @@ _SYSTEM = """
 """
 # Directories that every system has (hier(7)). What lies in one of them may be ours; the directory itself never is.
 SYSTEM_DIRECTORIES = frozenset(_SYSTEM.split())
+# What a directory can hold as a name, less what a draft beside it adds; and what a call takes as a path
+LONGEST_NAME = 200
+LONGEST_PATH = 1000
 # Nothing that outlives a boot, or is a file at all, can be made below these.
 NO_PLACE = ("/proc", "/sys", "/dev", "/boot")
 
@@ -38,12 +41,9 @@ def unfit(path: str) -> str:
 
     :param path: as it was given.
     """
-    if not path.startswith("/"):
-        return "is not absolute; write it from the root, like /srv/devpi"
-    if not path.isprintable():
-        return "has a newline or another character in it that cannot be printed; take it out"
-    if path != os.path.normpath(path) or path.startswith("//"):
-        return f"is not in its plain form; write it as {os.path.normpath('/' + path.lstrip('/'))}"
+    why = unclear(path)
+    if why:
+        return why
     if path in SYSTEM_DIRECTORIES:
         return "is a directory of the system; name one of its own for this, like /srv/devpi"
     if path.startswith(tuple(f"{place}/" for place in NO_PLACE)):
@@ -51,17 +51,37 @@ def unfit(path: str) -> str:
     return ""
 
 
-def exposed(path: str) -> Path | None:
-    """Return the first directory on the way to `path` in which an account other than root can replace what leads there.
+def unclear(path: str) -> str:
+    """Return why this path is none that a variable can name at all, not even for something that is only read.
 
-    Links on the way are followed where root made them. None where only root can replace anything, `path` itself too.
+    Looks at the text alone. Nothing is returned where it can.
+
+    :param path: as it was given.
+    """
+    if not path.startswith("/"):
+        return "is not absolute; write it from the root, like /srv/devpi"
+    if not path.isprintable():
+        return "has a newline or another character in it that cannot be printed; take it out"
+    if len(os.fsencode(path)) > LONGEST_PATH or any(len(os.fsencode(part)) > LONGEST_NAME for part in path.split("/")):
+        return f"is too long; use at most {LONGEST_PATH} bytes, and {LONGEST_NAME} between two slashes"
+    if path != os.path.normpath(path) or path.startswith("//"):
+        return f"is not in its plain form; write it as {os.path.normpath('/' + path.lstrip('/'))}"
+    return ""
+
+
+def exposed(path: str, uid: int = 0) -> Path | None:
+    """Return the first directory on the way to `path` in which another account can replace what leads there.
+
+    Links on the way are followed where nobody else made them. None where only root and the account can replace
+    anything, `path` itself too.
 
     :param path: absolute; it need not exist.
+    :param uid: of the account that may; root always may.
     """
-    return next(_exposed(Path(path), depth=0), None)
+    return next(_exposed(Path(path), {0, uid}, depth=0), None)
 
 
-def _exposed(path: Path, depth: int) -> Iterator[Path]:
+def _exposed(path: Path, trusted: set[int], depth: int) -> Iterator[Path]:
     if depth > 40:
         yield path
         return
@@ -72,43 +92,45 @@ def _exposed(path: Path, depth: int) -> Iterator[Path]:
             entry = below.lstat()
         except (FileNotFoundError, NotADirectoryError):
             entry = None
-        if _others_can_replace(here, entry):
+        if _others_can_replace(here, entry, trusted):
             yield here
             return
         if entry is None:
             return
         if stat.S_ISLNK(entry.st_mode):
             target = Path(os.path.normpath(here / os.readlink(below)))
-            yield from _exposed(target.joinpath(*path.parts[number:]), depth + 1)
+            yield from _exposed(target.joinpath(*path.parts[number:]), trusted, depth + 1)
             return
         here = below
 
 
-def _others_can_replace(directory: Path, entry: os.stat_result | None) -> bool:
-    """Whether an account other than root can put something else in the place of an entry of the directory."""
+def _others_can_replace(directory: Path, entry: os.stat_result | None, trusted: set[int]) -> bool:
+    """Whether an account that is not trusted can put something else in the place of an entry of the directory."""
     try:
         there = directory.stat()
     except OSError:
         return True
-    sticky = bool(there.st_mode & stat.S_ISVTX) and entry is not None and entry.st_uid == 0
-    if there.st_uid != 0:
+    sticky = bool(there.st_mode & stat.S_ISVTX) and entry is not None and entry.st_uid in trusted
+    if there.st_uid not in trusted:
         return True
     if there.st_mode & stat.S_IWOTH:
         return not sticky
     if str(directory) in SYSTEM_DIRECTORIES:
         # As the distribution makes it: Ubuntu's syslog may write in /var/log.
         return False
-    return bool(there.st_mode & stat.S_IWGRP) and not sticky and _has_members(there.st_gid)
+    return bool(there.st_mode & stat.S_IWGRP) and not sticky and _has_members(there.st_gid, trusted)
 
 
-def _has_members(gid: int) -> bool:
+def _has_members(gid: int, trusted: set[int]) -> bool:
     if gid == 0:
         return False
     try:
-        named = grp.getgrgid(gid).gr_mem
+        named = set(grp.getgrgid(gid).gr_mem)
     except KeyError:
-        named = []
-    return bool(set(named) - {"root"}) or any(entry.pw_gid == gid and entry.pw_uid != 0 for entry in pwd.getpwall())
+        named = set()
+    accounts = pwd.getpwall()
+    known = {entry.pw_name for entry in accounts if entry.pw_uid in trusted} | {"root"}
+    return bool(named - known) or any(entry.pw_gid == gid and entry.pw_uid not in trusted for entry in accounts)
 
 
 def keeper_of(path: str) -> pwd.struct_passwd | None:

@@ -19,14 +19,18 @@ from typing import Dict, Sequence
 from urllib.parse import urlsplit
 
 # The first line of a file that the merge began; such a file needs no backup.
-MADE_HERE = "# Made by wheelhouse.devpi.pypirc; other lines may be added by hand and are kept."
+MADE_HERE = "# Made by wheelhouse.devpi.pypirc. Lines that you add are kept."
+# As it was while a list that the merge began took away the names that the tools know of themselves.
+MADE_BEFORE = "# Made by wheelhouse.devpi.pypirc; other lines may be added by hand and are kept."
 MASK = "********"
 
 # distutils holds the list of names, DEFAULT the defaults of all sections, and server-login those that twine falls
 # back to for every repository: none of them can be a repository.
 _RESERVED = ("distutils", configparser.DEFAULTSECT, "server-login")
-# Without an index-servers option, flit knows the first of these and twine both.
+# Without an index-servers option, flit knows the first of these and twine both. Both have the first one's address.
+# What is listed without an address, flit publishes to the real PyPI; so the second is listed with its section alone.
 _IMPLICIT = ("pypi", "testpypi")
+_TEST_PYPI = "https://test.pypi.org/legacy/"
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _SECRET_NAME = re.compile(r"password|passwd|passphrase|secret|token|api[_-]?key", re.IGNORECASE)
@@ -112,7 +116,19 @@ class Pypirc:
     @property
     def made_here(self) -> bool:
         """Whether the merge began this file, as its first line says."""
-        return self._text.splitlines()[:1] == [MADE_HERE]
+        return self._first_line in (MADE_HERE, MADE_BEFORE)
+
+    @property
+    def _first_line(self) -> str:
+        return "".join(self._text.splitlines()[:1])
+
+    def _kept_known(self, repositories: Sequence[Repository]) -> list[str]:
+        """The names that the tools know without a list, where the merge begins one; not those that are declared."""
+        has_list = "index-servers" in self._values.get("distutils", {}) and self._first_line != MADE_BEFORE
+        if has_list or all(repository.state == "absent" for repository in repositories):
+            return []
+        declared = {repository.name for repository in repositories}
+        return [name for name in _IMPLICIT if name not in declared]
 
     def merge(self, repositories: Sequence[Repository]) -> str:
         """Return the text in which ``repositories`` are as declared and everything else is as it was.
@@ -123,7 +139,14 @@ class Pypirc:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise PypircError(f"repositories: {', '.join(twice)} is there more than once. Leave one of each name.")
+        known = self._kept_known(repositories)
         edit = _Edit(self._text)
+        if self._first_line == MADE_BEFORE and known:
+            edit.replace_first_line(MADE_HERE)
+        for name in known:
+            edit.list_name(name)
+        if self._needs_test_pypi(known):
+            edit.set_options("testpypi", {"repository": _TEST_PYPI})
         for repository in repositories:
             if repository.state == "absent":
                 edit.unlist_name(repository.name)
@@ -140,11 +163,18 @@ class Pypirc:
             )
         return merged
 
+    def _needs_test_pypi(self, known: Sequence[str]) -> bool:
+        return "testpypi" in known and "repository" not in self._values.get("testpypi", {})
+
     def _expected(self, repositories: Sequence[Repository]) -> _Values:
         """What configparser should read after the merge."""
         expected = {section: dict(options) for section, options in self._values.items()}
         defaults = expected[configparser.DEFAULTSECT]
         listed = _listed(expected)
+        known = self._kept_known(repositories)
+        listed += [name for name in known if name not in listed]
+        if self._needs_test_pypi(known):
+            expected.setdefault("testpypi", dict(defaults))["repository"] = _TEST_PYPI
         for repository in repositories:
             if repository.state == "absent":
                 expected.pop(repository.name, None)
@@ -184,7 +214,7 @@ def _check_url(name: str, url: str) -> None:
         # Without a scheme it can still hold credentials.
         shown = f"the repository of {name}" if "@" in url else f"the repository {url!r} of {name}"
         raise PypircError(
-            f"repositories: {shown} is not a complete URL. Give one like http://localhost:3141/user/index/."
+            f"repositories: {shown} is not a complete URL. Give one like http://localhost:3141/user/index."
         )
 
 
@@ -238,10 +268,8 @@ def _values(parser: configparser.RawConfigParser) -> _Values:
 
 
 def _listed(values: _Values) -> list[str]:
-    """The repositories that twine and flit know by name."""
-    if "index-servers" in values.get("distutils", {}):
-        return values["distutils"]["index-servers"].split()
-    return [name for name in _IMPLICIT if name in values]
+    """The names in the list."""
+    return values.get("distutils", {}).get("index-servers", "").split()
 
 
 def _comparable(values: _Values) -> dict[str, dict[str, str | list[str]]]:
@@ -317,6 +345,10 @@ class _Edit:
     @property
     def text(self) -> str:
         return "".join(self._lines)
+
+    def replace_first_line(self, body: str) -> None:
+        """Have another first line."""
+        self._replace(0, body)
 
     def list_name(self, name: str) -> None:
         """Have ``name`` in index-servers."""

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Iterator
 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as, attributes
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._kept_file import KeptFile
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._draft import draft_of
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import exposed, unfit
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._reading import UnfitFile, read_file, read_open
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tokens import TokenError
 
 MODE = 0o600
@@ -43,13 +45,21 @@ class TokenFile:
 
     :param path: absolute; a symbolic link is followed.
     :param account: the owner.
+    :raises TokenError: nothing can be kept there, or another account could put something else in its place.
     """
 
     def __init__(self, path: str, account: pwd.struct_passwd) -> None:
         self.path = path
         self.account = account
-        if not Path(path).is_absolute():
-            raise TokenError(f"path: {path} is not absolute; write it from the root, like /etc/ci/devpi-token")
+        problem = unfit(path)
+        if problem:
+            raise TokenError(f"path: {path if path.isprintable() else repr(path)} {problem}")
+        place = exposed(path, account.pw_uid)
+        if place is not None:
+            raise TokenError(
+                f"path: {path} lies in {place}, where others than {account.pw_name} can put something else in its "
+                f"place; name another owner, or a path that only {account.pw_name} can change"
+            )
         with acting_as(account):
             self.target = Path(os.path.realpath(path))
             self.has_directory = self.target.parent.is_dir()
@@ -69,10 +79,14 @@ class TokenFile:
         """
         try:
             with acting_as(self.account):
-                text = self.target.read_bytes().decode("ascii", "replace").strip()
+                text = read_file(str(self.target)).decode("ascii", "replace").strip()
         except FileNotFoundError:
             return None
-        except (PermissionError, IsADirectoryError) as error:
+        except UnfitFile as unfit_file:
+            raise TokenError(
+                f"path: {self.target} is {unfit_file} and no file with a token; move it away, or name another path"
+            ) from None
+        except PermissionError as error:
             raise TokenError(
                 f"path: {self.account.pw_name} cannot read {self.target} ({error.strerror}); give the file to "
                 f"{self.account.pw_name} with chown, or name another path"
@@ -96,9 +110,12 @@ class TokenFile:
 
     def write(self, secret: str) -> None:
         """Replace the file in one step; nobody but the owner can read it at any moment."""
-        with acting_as(self.account):
-            owner = (self.account.pw_uid, self.account.pw_gid)
-            KeptFile(str(self.target), secret + "\n", MODE, owner, bool).write()
+        with acting_as(self.account), draft_of(self.target) as draft:
+            os.fchown(draft.descriptor, self.account.pw_uid, self.account.pw_gid)
+            os.fchmod(draft.descriptor, MODE)
+            os.pwrite(draft.descriptor, f"{secret}\n".encode(), 0)
+            os.fsync(draft.descriptor)
+            draft.path.replace(self.target)
 
     def remove(self) -> None:
         """Have no file."""
@@ -108,12 +125,18 @@ class TokenFile:
     def unfinished(self) -> Unfinished | None:
         """Return what an earlier run left, or one at work just now is about."""
         try:
-            with acting_as(self.account), os.fdopen(self._open(os.O_RDONLY), "rb") as file:
-                left = json.loads(file.read())
+            with acting_as(self.account):
+                handle = self._open(os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            left = json.loads(read_open(handle))
             return Unfinished(left["user"], tuple(left["restrictions"]), tuple(left["replaces"]))
-        except (FileNotFoundError, ValueError):
+        except (ValueError, KeyError, TypeError):
             # One that is empty, or was cut off, was not followed by a request.
             return None
+        finally:
+            os.close(handle)
 
     @contextlib.contextmanager
     def held(self, patience: int) -> Iterator[None]:
@@ -161,7 +184,17 @@ class TokenFile:
             os.close(handle)
 
     def _open(self, flags: int) -> int:
-        handle = os.open(self.note, flags | os.O_NOFOLLOW | os.O_NONBLOCK, MODE)
+        try:
+            handle = os.open(self.note, flags | os.O_NOFOLLOW | os.O_NONBLOCK, MODE)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise TokenError(
+                f"path: {self.note}, where a run notes what it is about, cannot be opened ({error.strerror}); remove it"
+            ) from None
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise TokenError(f"path: {self.note}, where a run notes what it is about, is no file; remove it")
         if os.fstat(handle).st_uid != self.account.pw_uid:
             os.close(handle)
             raise TokenError(

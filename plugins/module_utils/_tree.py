@@ -348,11 +348,11 @@ class _Checks:
             yield f"{concerned[0]}: bases form a cycle, {' → '.join(cycle)}; take one of them out of the other's bases"
 
     def user(self, user: User) -> Iterator[str]:
-        yield from _bad_name(user.name, "user", user.where)
+        yield from flaws_of_name(user.name, "user", user.where)
         if user.password is not None:
             yield from _bad_password(user.password, user.where)
         if user.password_hash is not None:
-            yield from _bad_hash(user)
+            yield from flaws_of_hash(user)
         for key, value in user.keys.items():
             yield from _unstorable(key, value, user.where)
         if user.known and user.name not in self.existing and not all(index.absent for index in user.indexes):
@@ -377,7 +377,7 @@ class _Checks:
             yield from self.still_a_base(f"{user.name}/{name}", user)
 
     def index(self, index: Index) -> Iterator[str]:
-        yield from _bad_name(index.name, "index", index.where)
+        yield from flaws_of_name(index.name, "index", index.where)
         observed = self.there.get(index.path)
         if index.absent:
             if observed is not None and not observed.get("volatile", True) and not (index.force or index.purged):
@@ -497,7 +497,12 @@ class _Checks:
                 )
 
 
-def _bad_name(name: str, kind: str, where: str) -> Iterator[str]:
+def flaws_of_name(name: str, kind: str, where: str) -> Iterator[str]:
+    """Yield why devpi, or a path or address made of it, does not take the name.
+
+    :param kind: what it names, ``user`` or ``index``.
+    :param where: how messages call its place.
+    """
     if not name.strip():
         yield f"{where}: the {kind}'s name is empty; give it one"
     elif FORBIDDEN_IN_NAMES.search(name) or not name.isprintable():
@@ -514,7 +519,8 @@ def _bad_password(password: str, where: str) -> Iterator[str]:
         )
 
 
-def _bad_hash(user: User) -> Iterator[str]:
+def flaws_of_hash(user: User) -> Iterator[str]:
+    """Yield what is wrong with a declared user's ``password_hash``, and with what stands beside it."""
     if user.password is not None:
         yield (
             f"{user.where}: {user.credential_option} and password_hash exclude each other; give the one or the other"

@@ -48,6 +48,10 @@ options:
       - V(status) and V(versions) come of one request, V(users) and V(indexes) of another.
       - V(projects) and V(releases) need O(index).
       - If not set, V(versions), V(status), V(users) and V(indexes); with O(index), V(indexes) and V(releases).
+      - If not set, what is closed to who asks is left out, with a warning that says how to open it. The nginx of role
+        wheelhouse.devpi.proxy gives V(status) and V(versions) to the networks of C(devpi_proxy_networks) alone, or to
+        all with C(devpi_proxy_public_status); with C(devpi_private) everything takes a login; and a token that is bound
+        to indexes does not read V(users). What O(gather) names itself, the module fails for.
     type: list
     elements: str
     choices: [versions, status, users, indexes, projects, releases]
@@ -113,7 +117,7 @@ dialect:
   sample: 6
 versions:
   description: The versions of devpi-server and its plugins, in full.
-  returned: when O(gather) has V(versions)
+  returned: when O(gather) has V(versions), or where it is not set and they are open
   type: dict
   sample:
     devpi-server: 6.20.3
@@ -123,7 +127,7 @@ status:
     - What the server tells of itself, under its own names.
     - Among them are C(role), which is V(REPLICA), or else V(MASTER) on devpi-server 6 and V(PRIMARY) on 7; C(serial);
       and on a replica C(replica-in-sync-at).
-  returned: when O(gather) has V(status)
+  returned: when O(gather) has V(status), or where it is not set and it is open
   type: dict
   sample:
     role: MASTER
@@ -131,7 +135,7 @@ status:
     uuid: 024979f2aa534f15ad34576e5efc04af
 users:
   description: The users by name, with the names of their indexes.
-  returned: when O(gather) has V(users)
+  returned: when O(gather) has V(users), or where it is not set and they are open
   type: dict
   sample:
     team:
@@ -140,7 +144,7 @@ users:
       indexes: [dev, production]
 indexes:
   description: The settings of the indexes by path; of O(index) alone where it is set.
-  returned: when O(gather) has V(indexes)
+  returned: when O(gather) has V(indexes), or where it is not set and they are open
   type: dict
   sample:
     team/production:
@@ -224,6 +228,12 @@ OF_INDEX = ("indexes", "releases")
 MIRROR = ("mirror", "remote")
 
 
+CLOSED = {
+    "/+status": "devpi_proxy_networks names those who may read it, and devpi_proxy_public_status: true opens it to all",
+    "/": "a login of a user opens it; a token that is bound to indexes reads them alone, so name one as index",
+}
+
+
 class AskedForNothing(Exception):  # noqa: N818 - named for what happened
     """The options ask for what is not there; the message says how to ask."""
 
@@ -297,6 +307,34 @@ def about_index(client: Client, params: Mapping[str, Any], wanted: set[str]) -> 
     return found
 
 
+class Asking:
+    """What is asked of the server as a whole, and what of it is closed.
+
+    :param client: of the server.
+    :param all_wanted: whether what is closed is an error, because the task names it.
+    """
+
+    def __init__(self, client: Client, all_wanted: bool) -> None:
+        self._client = client
+        self._all_wanted = all_wanted
+        self.warnings: list[str] = []
+
+    def about(self, path: str, *names: str) -> dict[str, Any]:
+        """Return what is at the path, ``/+status`` or ``/``; nothing, and a warning, where it is closed.
+
+        :raises RequestFailed: it is closed and wanted, or the server failed.
+        """
+        try:
+            return about_server(self._client) if path == "/+status" else about_users(self._client)
+        except RequestFailed as error:
+            if error.status not in (401, 403):
+                raise
+            if self._all_wanted:
+                raise RequestFailed(f"{error}; {CLOSED[path]}", error.status) from error
+            self.warnings.append(f"{' and '.join(names)} are left out: {error}; {CLOSED[path]}")
+            return {}
+
+
 def problem(params: Mapping[str, Any], gather: list[str]) -> str | None:
     """Return what is wrong with the options; None where nothing is."""
     index = params["index"]
@@ -340,20 +378,23 @@ def main() -> None:
         found: dict[str, Any] = {}
         if params["index"] is not None and wanted & {"indexes", "projects", "releases"}:
             found = about_index(client, params, wanted)
+        asking = Asking(client, params["gather"] is not None)
         if wanted & {"versions", "status"}:
-            found.update(about_server(client))
+            found.update(asking.about("/+status", "versions", "status"))
         if (wanted - set(found)) & {"users", "indexes"}:
-            found = {**about_users(client), **found}
+            found = {**asking.about("/", "users", "indexes"), **found}
         if client.version is None:
             client.get_json("/+api")
     except (AskedForNothing, ClientError) as error:
         module.fail_json(msg=str(error))
+    for warning in asking.warnings:
+        module.warn(warning)
     version = client.version or ()
     module.exit_json(
         changed=False,
         version=".".join(map(str, version)),
         dialect=version[0],
-        **{name: found[name] for name in gather},
+        **{name: found[name] for name in gather if name in found},
     )
 
 

@@ -13,9 +13,12 @@ version_added: 0.1.0
 description:
   - Makes the account, the server directory, a secret of 32 random bytes and, with C(devpi-init), an empty database
     whose root user has a password from the first moment on. Keeps the configuration file.
-  - A directory that C(devpi-init) filled before is adopted as it is. An initialisation that was interrupted is begun
-    anew.
-  - Never touches a database, a secret or a password that is there.
+  - A directory that C(devpi-init) filled before is adopted; what is open to others in it is closed. An initialisation
+    that was interrupted is begun anew.
+  - Never touches a database, a secret or a password that is there. A directory that holds other things, or is another
+    account's, is refused.
+  - What the O(user) could change is looked at, made and changed with that account's rights, and devpi's programs run
+    with them. Two runs at once on a host do this one after the other.
 extends_documentation_fragment:
   - wheelhouse.devpi.attributes
 attributes:
@@ -28,7 +31,11 @@ attributes:
     platforms: posix
 options:
   server_dir:
-    description: The directory of devpi-server's data, 0700 and the O(user)'s. Parents that are missing are made alike.
+    description:
+      - The directory of devpi-server's data, 0700 and the O(user)'s. It is absent, empty, or holds the data of a
+        devpi-server.
+      - What leads there is either root's alone to change or the O(user)'s alone. Directories above that are missing are
+        made, 0755 and root's, or 0700 and the O(user)'s.
     type: path
     required: true
   readers:
@@ -46,7 +53,7 @@ options:
     type: path
     required: true
   secret_file:
-    description: The file of the secret that signs logins, 0600 and the O(user)'s.
+    description: The file of the secret that signs logins, 0600 and the O(user)'s, made where it is missing.
     type: path
     required: true
   root_password:
@@ -111,21 +118,30 @@ configured:
   sample: true
 """
 
-import base64
+import contextlib
 import grp
 import json
 import os
 import pwd
-import secrets
-import shutil
-import stat
-from pathlib import Path
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._host_lock import HostBusyError, one_at_a_time
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._kept_file import KeptFile
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._process import Beside
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_directory import (
+    SecretFile,
+    ServerDirectory,
+    ServerDirectoryError,
+)
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account import (
+    AccountProgram,
+    find,
+    isolated,
+    unfit_account,
+)
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._writable import sentence
 
 # devpi-init makes root/pypi of this dictionary, and has no option for it.
 DEVPI_INIT = """
@@ -144,8 +160,7 @@ class Server:
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
-        self.server_dir = Path(module.params["server_dir"])
-        self.secret_file = Path(module.params["secret_file"])
+        self.user: str = module.params["user"]
         self.made: list[str] = []
         self.configured = False
         self.diff: dict[str, str] = {}
@@ -153,27 +168,51 @@ class Server:
 
     def converge(self) -> None:
         """Do what is missing, in the order in which each step needs the one before."""
+        self._refuse()
         self._account()
         self._configuration()
         self._initialise()
 
+    def _refuse(self) -> None:
+        """Refuse what would be found out too late, with all of it in one message."""
+        self.account = find(self.user)
+        # An account that is there was looked at by whoever named it.
+        why = "" if self.account else unfit_account(self.user)
+        problems = [f"user {why}"] if why else []
+        problems += self._directory.problems() or [
+            *self._secret_file.problems(),
+            *filter(None, [self._directory.half()]),
+        ]
+        self._owner_and_mode(problems)
+        if problems:
+            self.module.fail_json(msg="Nothing was changed. " + "\n- ".join(problems))
+
+    @property
+    def _directory(self) -> ServerDirectory:
+        return ServerDirectory(self.module.params["server_dir"], self.account, self.user)
+
+    @property
+    def _secret_file(self) -> SecretFile:
+        return SecretFile(self.module.params["secret_file"], self.account, self.user)
+
     def _initialise(self) -> None:
-        self._directory()
+        mode, gid = self._owner_and_mode([])
+        self.made += self._directory.keep(mode, gid, check_mode=self.module.check_mode)
         self._secret()
         self._database()
 
     def _account(self) -> None:
-        user = self.module.params["user"]
-        try:
-            self.account = pwd.getpwnam(user)
-        except KeyError:
-            self.made.append(f"user {user}")
-            if self.module.check_mode:
-                return
-            home = ["--home-dir", str(self.server_dir), "--no-create-home"]
-            options = ["--system", "--comment", "devpi-server", *home, "--shell", "/usr/sbin/nologin"]
-            self._run(["useradd", *options, user], "and the next run tries again")
-            self.account = pwd.getpwnam(user)
+        if self.account is not None:
+            return
+        self.made.append(f"user {self.user}")
+        if self.module.check_mode:
+            return
+        home = ["--home-dir", self.module.params["server_dir"], "--no-create-home"]
+        options = ["--system", "--comment", "devpi-server", *home, "--shell", "/usr/sbin/nologin"]
+        rc, out, err = self.module.run_command(["useradd", *options, self.user])
+        if rc != 0:
+            self._fail(f"useradd {self.user} exited with {rc}, and the next run tries again", out + err)
+        self.account = find(self.user)
 
     def _configuration(self) -> None:
         path = self.module.params["config_file"]
@@ -188,9 +227,12 @@ class Server:
             file.write(self._validate)
 
     def _validate(self, draft: str) -> None:
-        command = [f"{self.module.params['venv_path']}/bin/devpi-server", "--configfile", draft, "--version"]
+        if self.account is None:
+            return
+        venv = self.module.params["venv_path"]
+        command = isolated(venv, f"{venv}/bin/devpi-server", "--configfile", draft, "--version")
         # Both take their time to import devpi-server, and neither needs the other.
-        validation = Beside(command)
+        validation = AccountProgram(self.account, command)
         self._initialise()
         code, said = validation.wait()
         # It ignores what it does not know, and exits with 0.
@@ -198,103 +240,55 @@ class Server:
             path = self.module.params["config_file"]
             self._fail(f"devpi-server cannot read the configuration, so {path} is left as it was", said)
 
-    def _directory(self) -> None:
-        path = self.server_dir
-        mode, owner = 0o700, self.account[2:4] if self.account else None
+    def _owner_and_mode(self, problems: list[str]) -> tuple[int, int]:
         readers = self.module.params["readers"]
-        if self.account and readers:
-            try:
-                mode, owner = 0o710, (self.account.pw_uid, grp.getgrnam(readers).gr_gid)
-            except KeyError:
-                self.module.fail_json(msg=f"readers {readers!r} is no group on this host; name one that is")
-        if path.is_dir() and owner is not None:
-            seen = path.stat()
-            if stat.S_IMODE(seen.st_mode) == mode and (seen.st_uid, seen.st_gid) == owner:
-                return
-        self.made.append(str(path))
-        if owner is None or self.module.check_mode:
-            return
-        missing = [each for each in (path, *path.parents) if not each.exists()]
-        for each in reversed(missing):
-            each.mkdir(mode=0o700)
-        for each in [*missing, path]:
-            os.chown(each, *owner)
-            each.chmod(mode)
+        if not readers:
+            return 0o700, self.account.pw_gid if self.account else 0
+        try:
+            return 0o710, grp.getgrnam(readers).gr_gid
+        except KeyError:
+            problems.append(f"readers {readers!r} is no group on this host; name one that is")
+            return 0o700, 0
 
     def _secret(self) -> None:
-        if self.secret_file.exists():
+        secret = self._secret_file
+        if secret.exists():
             return
-        self.made.append(str(self.secret_file))
-        if self.account is None or self.module.check_mode:
-            return
-        partial = self.secret_file.with_name(self.secret_file.name + ".partial")
-        partial.unlink(missing_ok=True)
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(base64.b64encode(secrets.token_bytes(32)))
-            os.fchown(file.fileno(), self.account.pw_uid, self.account.pw_gid)
-        partial.replace(self.secret_file)
+        self.made.append(secret.path)
+        if not self.module.check_mode:
+            secret.make()
 
     def _database(self) -> None:
-        # devpi-init wants an empty directory and writes .nodeinfo before .sqlite, so it works in one of its own. Out of
-        # there .nodeinfo comes last: with it the database is whole, and without it this begins anew or goes on.
-        draft = self.server_dir / ".initializing"
-        nodeinfo, database = self.server_dir / ".nodeinfo", self.server_dir / ".sqlite"
-        if nodeinfo.exists() and database.exists():
+        directory = self._directory
+        if directory.initialised():
             return
-        moving = database.exists() and (draft / ".nodeinfo").exists()
-        if database.exists() and not moving:
-            self.module.fail_json(
-                msg=f"{self.server_dir} holds a database (.sqlite) without its .nodeinfo; restore that file, or move "
-                "the directory away to begin with an empty index"
-            )
-        if nodeinfo.exists():
-            self.module.fail_json(
-                msg=f"{self.server_dir} holds a .nodeinfo without its database (.sqlite); restore that file, or remove "
-                ".nodeinfo to begin with an empty index"
-            )
         self.made.append("the database")
         if self.account is None or self.module.check_mode:
             return
-        if not moving:
-            self._devpi_init(draft)
-        rest = [path for path in draft.iterdir() if path.name != ".nodeinfo"]
-        for path in [*rest, draft / ".nodeinfo"]:
-            path.rename(self.server_dir / path.name)
-        draft.rmdir()
+        directory.take_out_of(directory.whole_draft() or self._devpi_init(self.account))
 
-    def _devpi_init(self, directory: Path) -> None:
-        if self.account is None:
-            return
+    def _devpi_init(self, account: pwd.struct_passwd) -> str:
+        """Make a database in a directory of its own, because devpi-init wants an empty one, and return its path."""
         password = self.module.params["root_password"] or Credentials(self.module.params["credentials_dir"]).obtain(
             "root"
         )
-        if directory.exists():
-            shutil.rmtree(directory)
-        directory.mkdir(mode=0o700)
-        os.chown(directory, self.account.pw_uid, self.account.pw_gid)
+        leftovers = self._directory.drafts()
+        if leftovers:
+            # Not by path with the rights of root: the account may put links there while this runs.
+            self._run(AccountProgram(account, ["rm", "-rf", "--one-file-system", "--", *leftovers]), "rm")
+        draft = self._directory.new_draft()
         root_pypi = {"mirror_no_project_list": self.module.params["mirror_no_project_list"]}
         if self.module.params["mirror_url"]:
             root_pypi["mirror_url"] = self.module.params["mirror_url"]
-        python = f"{self.module.params['venv_path']}/bin/python"
-        another = self.account.pw_uid != os.geteuid()
-        as_account = ["runuser", "-u", self.account.pw_name, "--"] if another else []
-        self._run(
-            [*as_account, python, "-c", DEVPI_INIT, "--serverdir", str(directory)],
-            "and the next run begins anew",
-            environ_update={
-                "DEVPISERVER_ROOT_PASSWD": password,
-                "ROOT_PYPI": json.dumps(root_pypi),
-                "HOME": self.account.pw_dir,
-            },
-            umask=0o077,
-            cwd="/",
-        )
+        command = isolated(self.module.params["venv_path"], "-c", DEVPI_INIT, "--serverdir", draft)
+        environment = {"DEVPISERVER_ROOT_PASSWD": password, "ROOT_PYPI": json.dumps(root_pypi)}
+        self._run(AccountProgram(account, command, environment), "devpi-init")
+        return draft
 
-    def _run(self, command: list[str], consequence: str, **options: Any) -> None:
-        rc, out, err = self.module.run_command(command, **options)
-        if rc != 0:
-            program = "devpi-init" if DEVPI_INIT in command else command[0]
-            self._fail(f"{program} exited with {rc}, {consequence}", out + err)
+    def _run(self, program: AccountProgram, name: str) -> None:
+        code, said = program.wait()
+        if code != 0:
+            self._fail(f"{name} exited with {code}, and the next run begins anew", said)
 
     def _fail(self, what: str, said: str) -> None:
         last = "\n".join(said.strip().splitlines()[-5:])
@@ -321,11 +315,15 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    module.run_command_environ_update = SYSTEM_PROGRAMS
     server = Server(module)
     try:
-        server.converge()
-    except CredentialsError as error:
+        with contextlib.nullcontext() if module.check_mode else one_at_a_time():
+            server.converge()
+    except (CredentialsError, ServerDirectoryError, HostBusyError, PathError) as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=sentence(error))
     module.exit_json(changed=bool(server.made), made=server.made, configured=server.configured, diff=server.diff)
 
 

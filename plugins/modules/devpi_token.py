@@ -52,7 +52,7 @@ options:
     description:
       - The absolute path of the file that holds the token, and nothing else but a newline. It has mode V(0600); mode,
         owner and group are mended where they differ.
-      - Its directory has to exist, and O(owner) has to be able to write there.
+      - Its directory has to exist, and O(owner) has to be able to write there, and nobody else but root.
       - A file that holds something else than a token of O(user) is refused.
       - With O(state=absent) the token in the file is revoked, and the file is removed.
     type: path

@@ -47,13 +47,17 @@ options:
     default: http://127.0.0.1:3141
   python:
     description:
-      - The interpreter of the virtual environment. V(python3) and V(python3.8) stand for Debian's packages; an absolute
-        path is used as it is.
+      - The interpreter of the virtual environment. V(python3) and V(python3.8) are those of Debian's packages, whatever
+        C(PATH) says; an absolute path has to be one that O(server_user) can run and only root can change.
     type: str
     default: python3
+  again:
+    description: The command that the person typed, as far as it may be shown, for messages that end in one.
+    type: str
+    default: ansible-playbook wheelhouse.devpi.site
   venv_path:
-    description: The virtual environment of devpi.
-    type: path
+    description: The link to the virtual environment of devpi.
+    type: str
     default: /opt/devpi/venv
   server_user:
     description: The account that devpi-server runs as.
@@ -63,6 +67,14 @@ options:
     description: The directory of devpi-server's data.
     type: path
     default: /var/lib/devpi
+  signing_file:
+    description: The file of the secret that signs logins; empty where it is C(.secret) in O(server_dir).
+    type: path
+    default: ""
+  supervisor_program:
+    description: The name of supervisor's program that runs devpi-server.
+    type: str
+    default: devpi
   server_config:
     description: The configuration file of devpi-server.
     type: path
@@ -79,6 +91,15 @@ options:
     description: The index that C(~/.pypirc) and the devpi client are pointed at.
     type: str
     default: ""
+  lock:
+    description: The lock, on the controller.
+    type: str
+    default: ""
+  locked:
+    description: What the lock names, as C(name==version).
+    type: list
+    elements: str
+    default: []
   extra_packages:
     description: Requirements that are installed beside the lock's; each needs its version and hash.
     type: list
@@ -136,25 +157,23 @@ options:
     description: The group of nginx's workers.
     type: str
     default: www-data
+  proxy_access_log:
+    description: The log of requests, which nginx opens as root; empty where there is none.
+    type: path
+    default: ""
   proxy_networks:
     description: The networks that may read what is closed to others.
     type: list
     elements: str
     default: []
-  variables:
-    description: The variables that the inventory has and whose names begin as those of this collection do.
-    type: list
-    elements: str
-    default: []
-  known_variables:
-    description: The variables of this collection. What is spelt nearly like one of these in O(variables) is refused.
-    type: list
-    elements: str
-    default: []
-  texts:
-    description: Variables that have to be lists and are texts, each with its value.
-    type: dict
-    default: {}
+  program:
+    description: The name of supervisor's program.
+    type: str
+    default: devpi
+  program_log:
+    description: The log that supervisor writes for the program.
+    type: path
+    default: /var/log/supervisor/devpi.log
   server_given:
     description:
       - What is given to devpi-server, as JSON, C(options), C(environment), C(url), C(restrict_modify) and C(numbers),
@@ -201,6 +220,16 @@ server_url:
   returned: success
   type: str
   sample: http://127.0.0.1:3141
+kept_passwords:
+  description: The declared users whose passwords O(credentials_dir) holds.
+  returned: success
+  type: list
+  elements: str
+  sample: [alice]
+root_without_password:
+  description: Whether devpi's root has an empty password on the server that runs, and another is known or to be made.
+  returned: success
+  type: bool
 owner_home:
   description: The home directory of the owner; empty where the roles need none.
   returned: success
@@ -213,12 +242,11 @@ owner_index:
   sample: http://127.0.0.1:3141/alice/dev
 """
 
-import difflib
+import contextlib
 import grp
 import ipaddress
 import json
 import os
-import pwd
 import re
 import shutil
 import socket
@@ -229,17 +257,36 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.wheelhouse.devpi.plugins.module_utils import _program_file, _writable
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._apt import refresh
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
     Client,
     ClientError,
     NoPassword,
+    RequestFailed,
     WrongPassword,
+    is_loopback,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import understood
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._environment import (
+    STORE,
+    account_or_nobody,
+    as_account,
+    closed_to,
+    interpreter,
+    occupant,
+)
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._home import Home
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import Listener, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import Pypirc, PypircError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._nginx_sites import sites
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError, exposed
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._requirements import lock_problem, pin_problem
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_directory import SecretFile, ServerDirectory
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_process import is_server, started_by_hand
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_settings import (
     environment_problems,
     number_problems,
@@ -247,6 +294,8 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_settings 
     permission_problems,
     url_problems,
 )
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account import find as _account
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account import unfit_account
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
     FRESH_SERVER,
     USER_OPTIONS,
@@ -261,8 +310,18 @@ LISTS_ARE_FRESH_FOR = 3600.0
 # MB that each took of the memory that is available, seen with a hundred of them
 WORKER_MEMORY = 64
 NGINX = Path("/usr/sbin/nginx")
+OUR_SITE = "/etc/nginx/conf.d/devpi.conf"
 # As certificates and nginx's server_name take it; no wildcard, because the first one stands in links.
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
+
+
+# The first line is whether it will do, each other one a directory that it loads modules from.
+INTERPRETER = """
+import sys, os, venv, ensurepip
+print(sys.version_info >= (3, 8))
+for path in {os.path.realpath(sys.executable), *(path for path in sys.path if path)}:
+    print(path)
+"""
 
 
 class Preflight:
@@ -280,15 +339,7 @@ class Preflight:
     def look(self) -> dict[str, Any]:
         """Return what the roles need to know, with all problems noted in ``problems``."""
         seen: dict[str, Any] = {"missing_packages": [], "owner_home": "", "owner_index": ""}
-        known = self.params["known_variables"]
-        for variable in sorted(set(self.params["variables"]) - set(known)):
-            for near in difflib.get_close_matches(variable, known, 1, 0.9):
-                self.problems.append(
-                    f"{variable} is no variable of this collection, so it has no effect; write it as {near}, or give "
-                    "it a name that looks less like that if it is yours"
-                )
-        for variable, text in self.params["texts"].items():
-            self.problems.append(f"{variable} is the text {text!r} and has to be a list; write it as [{text}]")
+        seen.update(kept_passwords=[], root_without_password=False)
         self._server_given()
         if os.geteuid() != 0 and self.roles - {"pypirc", "client"}:
             self.problems.append("the roles change the system and so need root; set become: true (ansible_become)")
@@ -298,23 +349,57 @@ class Preflight:
             self._given_files_and_pins()
         if not self.problems:
             seen["missing_packages"] = self._missing_packages()
+        if "supervisor" in self.roles:
+            self.problems.extend(_program_file.problems_on_host(self.params["program"], self.params["program_log"]))
+        self.problems.extend(_writable.problems(self._places(seen["missing_packages"])))
         self._program_without_venv()
-        seen["server_initialised"] = _initialised(self.params["server_dir"])
+        seen["server_initialised"] = self._directory.initialised()
         seen["server_url"] = self._server_url()
         if self.roles & {"server", "supervisor"} and not seen["server_url"]:
             self._memory()
-        if "venv" in self.roles and not Path(self.params["venv_path"], "installed-from").exists():
-            self._disk("devpi_venv_path", self.params["venv_path"])
+        if "venv" in self.roles:
+            self._venv_place()
+            if not Path(self.params["venv_path"]).is_symlink():
+                self._disk("devpi_venv_path", STORE)
         if "server" in self.roles:
             self._other_configuration()
-        if "server" in self.roles and not seen["server_initialised"]:
-            self._disk("devpi_server_dir", self.params["server_dir"])
+            self._server_account()
+            problems = self._server_places()
+            self.problems.extend(problems)
+            if not problems and not seen["server_initialised"]:
+                self._disk("devpi_server_dir", self.params["server_dir"])
         self._proxy()
-        if "users" in self.roles:
-            self._declared_tree(seen["server_url"])
+        if self.roles & {"server", "users"}:
+            self._credentials(seen)
         if self.roles & {"pypirc", "client"}:
             self._owner(seen)
         return seen
+
+    def _places(self, packages: list[str]) -> dict[str, str]:
+        """Return where the roles will write, and what."""
+        places = {}
+        if packages:
+            places.update(dict.fromkeys(("/usr", "/var/lib/dpkg", "/etc"), f"a Debian package ({packages[0]})"))
+        if "venv" in self.roles:
+            for path in (self.params["venv_path"], "/opt/devpi/venvs"):
+                places[path] = "the virtual environment (devpi_venv_path)"
+        if "server" in self.roles:
+            places[self.params["server_config"]] = "the configuration of devpi-server"
+            places[self.params["server_dir"]] = "devpi-server's data (devpi_server_dir)"
+            if _account(self.params["server_user"]) is None:
+                places["/etc/passwd"] = f"the account {self.params['server_user']} (devpi_server_user)"
+        if self.roles & {"server", "users"}:
+            places[self.params["credentials_dir"]] = "generated passwords (devpi_credentials_dir)"
+        if "supervisor" in self.roles:
+            places[f"/etc/supervisor/conf.d/{self.params['program']}.conf"] = "the program of supervisor"
+            places[self.params["program_log"]] = "the server's log (devpi_supervisor_log_file)"
+        if "proxy" in self.roles and self.params["proxied"]:
+            places["/etc/nginx/conf.d"] = "the site of nginx"
+            places["/etc/ssl/devpi"] = "nginx's certificate"
+        owner = _account(self.params["owner"])
+        if self.roles & {"pypirc", "client"} and owner is not None:
+            places[f"{owner.pw_dir}/.pypirc"] = f"what points {owner.pw_name}'s tools at the index"
+        return places
 
     def _server_given(self) -> None:
         if not self.params["server_given"]:
@@ -331,13 +416,39 @@ class Preflight:
         if self.params["proxied"]:
             self.problems += open_upload_problems(parse(self.params["users"], "devpi_users"))
 
+    @property
+    def _directory(self) -> ServerDirectory:
+        user = self.params["server_user"]
+        return ServerDirectory(self.params["server_dir"], _account(user), user)
+
+    def _server_account(self) -> None:
+        why = unfit_account(self.params["server_user"])
+        if why:
+            self.problems.append(f"devpi_server_user {why}")
+
+    def _server_places(self) -> list[str]:
+        """Return why the server's directory or its secret cannot be where they are to be."""
+        user, directory = self.params["server_user"], self._directory
+        secret = SecretFile(self.params["signing_file"] or f"{directory.path}/.secret", _account(user), user)
+        # What lies in a directory that cannot be used is no problem of its own.
+        found = directory.problems()
+        if not found or not secret.path.startswith(f"{directory.path}/"):
+            found += secret.problems()
+        return found or [problem for problem in [directory.half()] if problem]
+
     def _other_configuration(self) -> None:
         """Note a configuration file of the service account's own, which devpi-server prefers to the system's."""
         entry = _account(self.params["server_user"])
         if entry is None:
             return
         own = Path(entry.pw_dir, ".config", "devpi-server", "devpi-server.yml")
-        if own.exists():
+        try:
+            with acting_as(entry):
+                there = own.exists()
+        except OSError:
+            # The account itself does not reach it.
+            return
+        if there:
             self.problems.append(
                 f"{own} takes precedence over {self.params['server_config']}; "
                 "move it away, and its settings to devpi_server_options"
@@ -360,12 +471,9 @@ class Preflight:
                 f"devpi_ca_bundle {bundle} is no file on {os.uname().nodename}; put the bundle there, "
                 "or leave the variable empty"
             )
-        for package in self.params["extra_packages"]:
-            if "==" not in package or "--hash=" not in package:
-                self.problems.append(
-                    f"devpi_venv_extra_packages has {package!r} without version and hash; write it as "
-                    "name==version --hash=sha256:…, as uv pip compile --generate-hashes does"
-                )
+        self.problems += filter(None, map(pin_problem, self.params["extra_packages"]))
+        if "venv" in self.roles and self.params["lock"]:
+            self.problems += filter(None, [lock_problem(self.params["lock"], self.params["locked"])])
 
     def _missing_packages(self) -> list[str]:
         wanted = []
@@ -375,6 +483,8 @@ class Preflight:
                 self._interpreter(python)
             elif re.fullmatch(r"python3(\.\d+)?", python):
                 wanted.append(python + "-venv")
+                if self._installed(python + "-venv"):
+                    self._interpreter(interpreter(python))
             else:
                 self.problems.append(
                     f"devpi_python {python!r} is neither a Debian package such as python3 or python3.11 "
@@ -391,11 +501,65 @@ class Preflight:
         return missing
 
     def _interpreter(self, python: str) -> None:
-        said = self._said([python, "-c", "import sys, venv, ensurepip; print(sys.version_info >= (3, 8))"])
-        if said.strip() != "True":
+        """Note why the service's account could not run the interpreter, or root should not."""
+        account = account_or_nobody(self.params["server_user"])
+        told = f"devpi_python {self.params['python']!r} "
+        way = f"; name another, or python3 for Debian's: {self.params['again']} -e devpi_python=python3"
+        if not Path(python).is_file():
+            self.problems.append(f"{told}is {python}, and there is no such file{way}")
+            return
+        closed = closed_to(account, python)
+        if closed:
             self.problems.append(
-                f"devpi_python {python!r} is not a Python 3.8 or newer with the modules venv and ensurepip; "
-                "name one that is, or python3 for the one that apt has"
+                f"{told}leads to {os.path.realpath(python)}, and the account {account.pw_name}, which is to run it, "
+                f"may not enter {closed}{way}"
+            )
+            return
+        place = exposed(python)
+        if place is None:
+            # Nothing of root's rights is in it yet: what it loads is looked at first.
+            said = self._said([*as_account(account), python, "-I", "-S", "-c", INTERPRETER])
+            version, _line, paths = said.partition("\n")
+            if version != "True":
+                self.problems.append(
+                    f"{told}is not a Python 3.8 or newer with the modules venv and ensurepip that the account "
+                    f"{account.pw_name} can run{way}"
+                )
+                return
+            place = next(filter(None, map(exposed, paths.splitlines())), None)
+        if place is not None:
+            self.problems.append(f"{told}would be run by root, and others than root can change {place}{way}")
+
+    def _venv_place(self) -> None:
+        """Note what may not be replaced by the link to the environment, or cannot hold one."""
+        path = self.params["venv_path"]
+        account = account_or_nobody(self.params["server_user"])
+        try:
+            occupant(path)
+        except PathError as error:
+            self.problems.append(f"devpi_venv_path: {error}")
+            return
+        for place in (path, f"{STORE}/environment"):
+            closed = closed_to(account, place)
+            if closed:
+                self.problems.append(
+                    f"devpi_venv_path {path}: the account {account.pw_name}, which is to run the environment, may not "
+                    f"enter {closed}; chmod a+x {closed}"
+                    + (", or name another path" if place == path else f": environments are made in {STORE}")
+                )
+            there = next(parent for parent in Path(place).parents if os.path.lexists(parent))
+            if not there.is_dir():
+                self.problems.append(f"devpi_venv_path {path}: {there} is no directory; move it away")
+            elif not os.access(there, os.W_OK):
+                self.problems.append(
+                    f"devpi_venv_path {path}: nothing can be written to {there}, whose file system is read-only; mount "
+                    "it for writing, or name another path"
+                )
+        place = exposed(f"{STORE}/environment")
+        if place is not None:
+            self.problems.append(
+                f"environments are made in {STORE}, and others than root can change {place}; chown root: {place} and "
+                f"chmod go-w {place}"
             )
 
     def _installed(self, package: str) -> bool:
@@ -404,9 +568,10 @@ class Preflight:
     def _said(self, command: list[str]) -> str:
         """Return what a program printed, nothing where it failed or does not exist."""
         try:
-            rc, out = self.module.run_command(command, handle_exceptions=False)[:2]
+            said = self.module.run_command(command, handle_exceptions=False, expand_user_and_vars=False, cwd="/")
         except OSError:
             return ""
+        rc, out = said[:2]
         return str(out) if rc == 0 else ""
 
     def _available(self, packages: list[str]) -> None:
@@ -425,11 +590,12 @@ class Preflight:
                     )
                     continue
                 names = self._said(["apt-cache", *options, "search", "--names-only", r"^python3(\.[0-9]+)?-venv$"])
-                has = sorted(line.split("-venv")[0] for line in names.splitlines())
+                has = sorted({line.split("-venv")[0] for line in names.splitlines()})
+                best = "python3" if "python3" in has else next(iter(has[::-1]), "/PATH/OF/A/PYTHON")
                 self.problems.append(
                     f"apt does not have {package} for devpi_python {self.params['python']!r}; "
-                    f"it has {', '.join(has) or 'no pythonX.Y-venv'}: name one of these, "
-                    "or an interpreter's absolute path"
+                    f"it has {', '.join(has) or 'no pythonX.Y-venv'}. With {best} it works: "
+                    f"{self.params['again']} -e devpi_python={best}"
                 )
 
     def _refreshed_lists(self, scratch: str) -> list[str] | None:
@@ -441,13 +607,9 @@ class Preflight:
         if self.module.check_mode:
             Path(scratch, "lists", "partial").mkdir(parents=True)
             options = ["-o", f"Dir::State::lists={scratch}/lists", "-o", f"Dir::Cache={scratch}"]
-        rc, out, err = self.module.run_command(["apt-get", *options, "-o", "APT::Update::Error-Mode=any", "update"])
-        if rc != 0:
-            last = (err.strip() or out.strip()).splitlines()[-1:]
-            self.problems.append(
-                f"apt-get update failed: {''.join(last)}; a package is missing, so the sources in /etc/apt "
-                "must be reachable"
-            )
+        failed = refresh(self.module, options)
+        if failed:
+            self.problems.append(failed)
             return None
         return options
 
@@ -461,6 +623,14 @@ class Preflight:
                     f"role {role} needs {path}, and there is none; run role venv first, "
                     "or set devpi_venv_path to an environment that has it"
                 )
+        if "client" in self.roles and "venv" not in self.roles:
+            place = exposed(self.params["venv_path"])
+            owner = _account(self.params["owner"])
+            if place is not None and (owner is None or place.stat().st_uid != owner.pw_uid):
+                self.problems.append(
+                    f"devpi_venv_path {self.params['venv_path']}: others than {self.params['owner']}, who is to run "
+                    f"programs there, can change {place}; run role venv in the same play"
+                )
 
     def _server_url(self) -> str:
         """Return where our server answers now. Anybody else on the port that it is to have is a problem."""
@@ -471,13 +641,17 @@ class Preflight:
         if "supervisor" in self.roles:
             self._address(host)
         listeners = listeners_on(host, port)
-        if any(self._ours(listener) for listener in listeners):
-            return str(self.params["url"])
+        ours = [listener for listener in listeners if self._ours(listener)]
         if "supervisor" in self.roles:
-            self.problems.extend(self._held(listener) for listener in listeners)
+            self.problems.extend(self._held(listener) for listener in listeners if listener not in ours)
+            self._started_by_hand(ours)
+        if ours:
+            # A stranger beside it may be who answers: on an address of its own, or one that more than one may bind.
+            return str(self.params["url"]) if ours == listeners else ""
         # It may run with the host and port of the last deployment still.
         host, port = _configured_address(self.params["server_config"])
-        if port and any(self._ours(listener) for listener in listeners_on(host, port)):
+        there = listeners_on(host, port) if port else []
+        if there and all(self._ours(listener) for listener in there):
             host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is compared, not bound
             return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         return ""
@@ -494,8 +668,27 @@ class Preflight:
             )
 
     def _ours(self, listener: Listener) -> bool:
-        program = f"{self.params['venv_path']}/bin/devpi-server"
-        return any(program in command for command in listener.commands)
+        return is_server(listener, _account(self.params["server_user"]), self.params["venv_path"])
+
+    def _started_by_hand(self, ours: list[Listener]) -> None:
+        """Note a devpi-server with our port or data that goes on beside the one that supervisor is to run."""
+        account = _account(self.params["server_user"])
+        if account is None:
+            return
+        program = self.params["supervisor_program"]
+        for pid, name in started_by_hand(ours, account, self.params["server_dir"], program):
+            what = f"devpi-server (process {pid} of {account.pw_name}) on {os.uname().nodename} holds port "
+            what += f"{self.params['port']} or the data in {self.params['server_dir']}"
+            if name:
+                self.problems.append(
+                    f"{what} as supervisor's program {name}, and devpi_supervisor_program is {program}; set that to "
+                    f"{name}, or stop it (supervisorctl stop {name}) and remove its file from /etc/supervisor/conf.d"
+                )
+            else:
+                self.problems.append(
+                    f"{what}, and no supervisor runs it; stop it (kill {pid}), and take it out of whatever starts it "
+                    f"(systemctl status {pid} tells)"
+                )
 
     def _held(self, listener: Listener) -> str:
         here = os.uname().nodename
@@ -572,7 +765,15 @@ class Preflight:
             )
 
     def _nginx(self, here: str) -> None:
-        if "server" not in self.roles and not _initialised(self.params["server_dir"]):
+        log = self.params["proxy_access_log"]
+        place = exposed(log) if log.startswith("/") else None
+        if place is not None:
+            self.problems.append(
+                f"devpi_proxy_access_log {log} lies in {place} on {here}, where other accounts than root could put a "
+                "link in its place, and nginx opens it as root; name a file that only root can replace, like "
+                "/var/log/nginx/devpi.access.log"
+            )
+        if "server" not in self.roles and not self._directory.initialised():
             self.problems.append(
                 f"role proxy needs the devpi-server of {self.params['server_dir']}, and {here} has none; run role "
                 "server first"
@@ -599,6 +800,8 @@ class Preflight:
                         f"port {port} on {here} is held by process {listener.holder}, which listens on "
                         f"{listener.address}, and nginx needs it; stop that process"
                     )
+        if NGINX.exists():
+            self._other_sites(here)
         inner = self.params["inner_port"]
         for listener in listeners_on("127.0.0.1", inner):
             if not any(command[0].startswith("nginx: ") for command in listener.commands):
@@ -619,6 +822,16 @@ class Preflight:
                     f"devpi_server_dir {self.params['server_dir']} lies below {parent}, where the group "
                     f"{self.params['proxy_group']} may not pass, so nginx could not read release files; "
                     f"set it to another directory, or chmod o+x {parent}"
+                )
+
+    def _other_sites(self, here: str) -> None:
+        """Note sites of the nginx that is there which have one of our names: of two, nginx never asks the later one."""
+        ours = {name.lower() for name in self.params["proxy_names"]}
+        for site in sites(self._said([str(NGINX), "-T"])):
+            for name in sorted(site.names & ours if site.file != OUR_SITE and site.ports & {80, 443} else ()):
+                self.problems.append(
+                    f"devpi_proxy_names has {name}, and so has another site of nginx on {here}, in {site.file}; take "
+                    "it out of one of the two, for only the first that nginx reads would answer"
                 )
 
     def _pair(self, here: str) -> None:
@@ -674,42 +887,73 @@ class Preflight:
                 f"free some or set {variable} (now {path}) to another file system"
             )
 
-    def _declared_tree(self, url: str) -> None:
+    def _credentials(self, seen: dict[str, Any]) -> None:
+        """Note whose passwords are kept, and what keeps the directory from being used for passwords."""
+        credentials = Credentials(self.params["credentials_dir"])
+        users = parse(self.params["users"], "devpi_users")
+        try:
+            credentials.examine()
+        except CredentialsError as error:
+            self.problems.append(f"devpi_{error}" if str(error).startswith("credentials_dir") else str(error))
+            return
+        for user in users:
+            # What devpi could not have as a name is told with the other problems of the tree.
+            with contextlib.suppress(CredentialsError):
+                seen["kept_passwords"] += [user.name] if credentials.path(user.name).is_file() else []
+        if "users" in self.roles:
+            self._declared_tree(seen, users, credentials)
+
+    def _declared_tree(self, seen: dict[str, Any], users: list[User], credentials: Credentials) -> None:
         """Check the declared users against the server that runs, or against the one that devpi-init makes."""
         existing, version = FRESH_SERVER, None
-        if url:
-            source = "devpi_root_password"
-            try:
-                password = self.params["root_password"]
-                if not password:
-                    credentials = Credentials(self.params["credentials_dir"])
-                    source = str(credentials.path("root"))
-                    password = credentials.read("root")
-                client = Client(url, "root", password, check_mode=True, proxy=False)
-                client.login()
-                everything = client.get_json("/")
-                existing, version = understood(everything, client.version), client.version
-            except NoPassword:
-                self.problems.append(
-                    f"a devpi-server runs at {url} and {source} is missing; give root's password in devpi_root_password"
-                )
+        try:
+            if seen["server_url"]:
+                client = self._as_root(seen, credentials)
+                if client is None:
+                    return
+                existing, version = understood(client.get_json("/"), client.version), client.version
+            elif seen["server_initialised"]:
+                # Nobody can say what a stopped server holds; devpi_users looks again when it runs.
                 return
-            except WrongPassword:
-                self.problems.append(
-                    f"{source} is not the password of root on {url}; correct it, or set it anew on the host, "
-                    f"as {self.params['server_user']}, with {self.params['venv_path']}/bin/devpi-passwd root "
-                    f"--serverdir {self.params['server_dir']}"
-                )
-                return
-            except (ClientError, CredentialsError) as error:
-                self.problems.append(str(error))
-                return
-        elif _initialised(self.params["server_dir"]):
-            # Nobody can say what a stopped server holds; devpi_users looks again when it runs.
+        except (ClientError, CredentialsError) as error:
+            self.problems.append(str(error))
             return
-        users = parse(self.params["users"], "devpi_users")
         self.problems.extend(check(users, existing, version))
         self._first_index(users, existing)
+
+    def _as_root(self, seen: dict[str, Any], credentials: Credentials) -> Client | None:
+        """Return a client that is logged in, by the password of root or, on loopback, by the empty one of devpi-init.
+
+        Where neither is taken, the problem is noted.
+        """
+        url, given = seen["server_url"], self.params["root_password"]
+        source = "devpi_root_password" if given else str(credentials.path("root"))
+        client = Client(url, "root", given or credentials.read("root"), check_mode=True, proxy=False)
+        try:
+            client.login()
+        except NoPassword:
+            problem = (
+                f"a devpi-server runs at {url} and {source} is missing; give root's password in devpi_root_password"
+            )
+        except WrongPassword:
+            problem = (
+                f"{source} is not the password of root on {url}; correct it, or set it anew on the host, "
+                f"as {self.params['server_user']}, with {self.params['venv_path']}/bin/devpi-passwd root "
+                f"--serverdir {self.params['server_dir']}"
+            )
+        else:
+            return client
+        if is_loopback(client.host):
+            client = Client(url, "root", "", check_mode=True, proxy=False)
+            try:
+                client.login()
+            except (WrongPassword, RequestFailed):
+                pass
+            else:
+                seen["root_without_password"] = True
+                return client
+        self.problems.append(problem)
+        return None
 
     def _first_index(self, users: list[User], existing: Mapping[str, Any]) -> None:
         first = self.params["first_index"]
@@ -729,22 +973,16 @@ class Preflight:
                 f"devpi_pypirc_owner {owner!r} is no account on {os.uname().nodename}; name one that is"
             )
             return
+        home = Home(entry)
+        problem = home.problem()
+        if problem:
+            self.problems.append(f"devpi_pypirc_owner {owner!r} {problem}")
+            return
         seen["owner_home"] = entry.pw_dir
-        pypirc = Path(entry.pw_dir, ".pypirc")
-        if "pypirc" in self.roles and pypirc.is_file():
-            try:
-                Pypirc.parse(pypirc.read_text(encoding="utf-8"), str(pypirc))
-            except UnicodeDecodeError:
-                self.problems.append(f"{pypirc} is not UTF-8; convert it or move it away")
-            except PypircError as error:
-                self.problems.append(str(error))
-        current = Path(entry.pw_dir, ".devpi", "client", "current.json")
-        try:
-            used = json.loads(current.read_text(encoding="utf-8"))
-            # Of a server without an index it keeps the URL to log in at.
-            seen["owner_index"] = (used.get("index") or re.sub(r"\+login$", "", used.get("login") or "")).rstrip("/")
-        except (OSError, ValueError, AttributeError):
-            seen["owner_index"] = ""
+        problems = [home.pypirc_problem() if "pypirc" in self.roles else ""]
+        problems += [home.client_problem() if "client" in self.roles else ""]
+        self.problems.extend(problem for problem in problems if problem)
+        seen["owner_index"] = home.client_index()
 
 
 def _loopback(host: str) -> bool:
@@ -764,13 +1002,6 @@ def _passable(directory: Path, group: int) -> bool:
     return bool(seen.st_mode & 0o001 or (seen.st_gid == group and seen.st_mode & 0o010))
 
 
-def _account(name: str) -> pwd.struct_passwd | None:
-    try:
-        return pwd.getpwnam(name)
-    except KeyError:
-        return None
-
-
 def _os_release() -> dict[str, str]:
     try:
         lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
@@ -778,12 +1009,6 @@ def _os_release() -> dict[str, str]:
         return {}
     pairs = (line.split("=", 1) for line in lines if "=" in line)
     return {key: value.strip("\"'") for key, value in pairs}
-
-
-def _initialised(server_dir: str) -> bool:
-    """Whether devpi-init finished there: it writes .nodeinfo before .sqlite."""
-    there = Path(server_dir)
-    return (there / ".nodeinfo").exists() and (there / ".sqlite").exists()
 
 
 def _configured_address(config: str) -> tuple[str, int]:
@@ -826,9 +1051,15 @@ def main() -> None:
             "port": {"type": "int", "default": 3141},
             "url": {"type": "str", "default": "http://127.0.0.1:3141"},
             "python": {"type": "str", "default": "python3"},
-            "venv_path": {"type": "path", "default": "/opt/devpi/venv"},
+            "again": {"type": "str", "default": "ansible-playbook wheelhouse.devpi.site"},
+            "venv_path": {"type": "str", "default": "/opt/devpi/venv"},
+            "lock": {"type": "str", "default": ""},
+            "locked": {"type": "list", "elements": "str", "default": []},
             "server_user": {"type": "str", "default": "devpi"},
             "server_dir": {"type": "path", "default": "/var/lib/devpi"},
+            # A name with secret in it would make its value one, which no message may show.
+            "signing_file": {"type": "path", "default": ""},
+            "supervisor_program": {"type": "str", "default": "devpi"},
             "server_config": {"type": "path", "default": "/etc/xdg/devpi-server/devpi-server.yml"},
             "credentials_dir": {"type": "path", "default": "/etc/devpi/credentials"},
             "root_password": {"type": "str", "default": "", "no_log": True},
@@ -847,10 +1078,10 @@ def main() -> None:
             "proxy_certificate": {"type": "path", "default": ""},
             "proxy_key": {"type": "path", "default": "", "no_log": False},
             "proxy_group": {"type": "str", "default": "www-data"},
+            "proxy_access_log": {"type": "path", "default": ""},
             "proxy_networks": {"type": "list", "elements": "str", "default": []},
-            "variables": {"type": "list", "elements": "str", "default": []},
-            "known_variables": {"type": "list", "elements": "str", "default": []},
-            "texts": {"type": "dict", "default": {}},
+            "program": {"type": "str", "default": "devpi"},
+            "program_log": {"type": "path", "default": "/var/log/supervisor/devpi.log"},
             # An option of it or a variable of the environment may have a password in it.
             "server_given": {"type": "str", "default": "", "no_log": True},
             "min_memory": {"type": "int", "default": 256},
@@ -858,6 +1089,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    module.run_command_environ_update = SYSTEM_PROGRAMS
     preflight = Preflight(module)
     seen = preflight.look()
     if preflight.problems:

@@ -15,8 +15,9 @@ description:
   - The file stays the person's own. Only lines whose value differs are touched; comments, order, blank lines, other
     sections, delimiters, indentation and line endings are kept, and C(%) is an ordinary character.
   - A repository is also listed in C(index-servers) of C([distutils]), without which C(twine) and C(flit) don't know it.
-    Where a file has no such list, C([pypi]) and C([testpypi]) are listed too if the file has them, as they were known
-    without being listed.
+  - The tools know V(pypi), and C(twine) V(testpypi), as long as a file has no such list. So in a list that the module
+    begins are these two as well, with a section C([testpypi]) that has the address. A list that is there is not
+    extended by them. Declare a name with O(repositories[].state=absent) to have it left out of a new list.
   - A file that Python's C(configparser) cannot read is refused with the number of the line, before anything is changed.
   - The file is replaced in one step, has mode V(0600) and belongs to its owner and the owner's primary group; where
     that is not so it is mended.
@@ -39,7 +40,8 @@ options:
     type: str
   path:
     description:
-      - The absolute path of the file. Its directory has to exist and O(owner) has to be able to write there.
+      - The absolute path of the file. Its directory has to exist and O(owner) has to be able to write there, and nobody
+        else but root.
       - A symbolic link is followed, as long as the file that it leads to belongs to O(owner).
       - A leading C(~) is the home of the user that the module runs as; write C(~name) for another's.
       - The default is C(.pypirc) in the home of O(owner).
@@ -61,6 +63,7 @@ options:
       repository:
         description:
           - The complete URL to upload to, without credentials. Required with O(repositories[].state=present).
+          - It is written as it is. Leave a V(/) at the end of an index's URL away, or C(flit) prints links with V(//).
         type: str
       username:
         description: Who uploads. Without it an existing line is kept.
@@ -88,7 +91,7 @@ EXAMPLES = r"""
     owner: ubuntu
     repositories:
       - name: latexhelperpypi
-        repository: http://localhost:3141/pbernatchez/dev/
+        repository: http://localhost:3141/pbernatchez/dev
         username: pbernatchez
       - name: testpypi
         repository: https://test.pypi.org/legacy/
@@ -101,7 +104,7 @@ EXAMPLES = r"""
     path: /srv/ci/pypirc
     repositories:
       - name: team
-        repository: https://devpi.example.com/team/release/
+        repository: https://devpi.example.com/team/release
         username: ci
         password: "{{ vault_devpi_ci_password }}"
   become: true
@@ -132,7 +135,6 @@ backup_file:
 """
 
 import contextlib
-import glob
 import os
 import pwd
 import stat
@@ -149,15 +151,18 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import (
     attributes,
     user_name,
 )
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._draft import draft_of
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import exposed, unfit
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import (
     Pypirc,
     PypircError,
     Repository,
     masked_diff,
 )
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._reading import UnfitFile, read_open
 
 MODE = 0o600
-# What a run that was killed may have left; the next one that writes removes it.
+# The end of a draft's name
 UNFINISHED = ".unfinished"
 
 
@@ -209,10 +214,14 @@ def _read_in(directory: int, path: str, target: Path, account: pwd.struct_passwd
     # directory that the person's rights led to, and not through a link, so it is the one that was looked at.
     with acting_as(account) if owned else contextlib.nullcontext():
         opened = os.open(target.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-    with os.fdopen(opened, "rb") as file:
+    try:
         if not os.path.samestat(found, os.fstat(opened)):
             raise PypircError(f"{path} was replaced while it was read. Run again. Nothing was changed.")
-        data = file.read()
+        data = read_open(opened)
+    except UnfitFile as unfit_file:
+        raise PypircError(f"{path} is {unfit_file}. Move it away, or name another path. Nothing was changed.") from None
+    finally:
+        os.close(opened)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -223,27 +232,31 @@ def _read_in(directory: int, path: str, target: Path, account: pwd.struct_passwd
     return Found(text, attributes(stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid))
 
 
-def create(target: Path, prefix: str, suffix: str, text: str, account: pwd.struct_passwd) -> str:
-    """Write a new file beside ``target`` that only the owner can read, and return its path."""
-    handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=target.parent)
-    with os.fdopen(handle, "wb") as file:
-        os.fchmod(handle, MODE)
-        os.fchown(handle, account.pw_uid, account.pw_gid)
-        file.write(text.encode("utf-8"))
-    return name
-
-
 def write(target: Path, text: str, backup: str | None, account: pwd.struct_passwd) -> str | None:
     """Replace ``target`` in one step, after keeping ``backup`` if there is one; return the backup's path."""
     with acting_as(account):
-        for leftover in target.parent.glob(f"{glob.escape(target.name)}.*{UNFINISHED}"):
-            leftover.unlink()
         kept = None
         if backup is not None:
             now = time.strftime("%Y-%m-%dT%H%M%S")
-            kept = create(target, f"{target.name}.{now}.", "~", backup, account)
-        Path(create(target, f"{target.name}.", UNFINISHED, text, account)).replace(target)
+            handle, kept = tempfile.mkstemp(prefix=f"{target.name}.{now}.", suffix="~", dir=target.parent)
+            try:
+                _fill(handle, backup, account)
+            finally:
+                os.close(handle)
+        # A draft's name begins with a dot by itself.
+        with draft_of(target.with_name(target.name.lstrip(".") or target.name), suffix=UNFINISHED) as draft:
+            _fill(draft.descriptor, text, account)
+            draft.path.replace(target)
     return kept
+
+
+def _fill(handle: int, text: str, account: pwd.struct_passwd) -> None:
+    """Write a new file that only the owner can read."""
+    os.fchmod(handle, MODE)
+    os.fchown(handle, account.pw_uid, account.pw_gid)
+    with open(handle, "wb", closefd=False) as file:
+        file.write(text.encode("utf-8"))
+    os.fsync(handle)
 
 
 def merge_file(module: AnsibleModule, path: str, account: pwd.struct_passwd) -> dict[str, Any]:
@@ -279,6 +292,20 @@ def merge_file(module: AnsibleModule, path: str, account: pwd.struct_passwd) -> 
     return result
 
 
+def check_path(path: str, account: pwd.struct_passwd) -> None:
+    """Raise PypircError where no file can be kept, or where another account could put something else in its place."""
+    why = unfit(path)
+    if why:
+        raise PypircError(f"path: {path if path.isprintable() else repr(path)} {why}. Nothing was changed.")
+    place = exposed(path, account.pw_uid)
+    # What is no directory is a link that leads to itself, of which more is said when it is read.
+    if place is not None and place.is_dir():
+        raise PypircError(
+            f"path: {path} lies in {place}, where others than {account.pw_name} can put something else in its place. "
+            f"Name another owner, or a path that only {account.pw_name} can change. Nothing was changed."
+        )
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -310,9 +337,9 @@ def main() -> None:
     path = module.params["path"]
     try:
         account = account_of(module.params["owner"])
+        if path:
+            check_path(path, account)
         path = path or str(Path(account.pw_dir) / ".pypirc")
-        if not Path(path).is_absolute():
-            raise PypircError(f"path: {path} is not absolute. Write it from the root, like {account.pw_dir}/.pypirc.")
         module.exit_json(**merge_file(module, path, account))
     except (AccountError, PypircError) as error:
         module.fail_json(msg=str(error))

@@ -12,14 +12,16 @@ short_description: Keep a program of supervisor started or stopped, current, and
 version_added: 0.1.0
 description:
   - Installs Debian's supervisor where there is none.
-  - Keeps the program's file, 0600 and root's, for its environment may have passwords.
+  - Keeps the program's file, 0600 and root's, for its environment may have passwords. It takes its place only after
+    supervisor's own parser has accepted it beside all other files; somebody else's file of that name is left alone.
   - Rereads supervisor's configuration files and applies what changed for this one program, as C(supervisorctl reread)
     and C(supervisorctl update) do.
   - Restarts the program where a file that it reads is newer than the process, so a run that was interrupted between
     writing a file and restarting is mended by the next.
   - Starts supervisor itself where it does not run, now and for each boot where systemd manages services, and by hand
     elsewhere.
-  - Is done only when the program answers; supervisor itself calls a program running long before that.
+  - Is done only when the program answers; supervisor itself calls a program running long before that. A process of
+    another account that holds its port is an error.
 extends_documentation_fragment:
   - wheelhouse.devpi.attributes
 attributes:
@@ -45,7 +47,9 @@ options:
     choices: [started, stopped]
     default: started
   reads:
-    description: Files that the program reads when it starts; one changed since then means a restart.
+    description:
+      - Files that the program reads when it starts; one changed since then means a restart. So does a link on the way
+        to one that was made since then.
     type: list
     elements: path
     default: []
@@ -126,23 +130,34 @@ seconds_to_ready:
 """
 
 import os
+import pwd
 import re
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Mapping
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
+from ansible_collections.wheelhouse.devpi.plugins.module_utils import _program_file
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import user_name
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._apt import Installation
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._kept_file import KeptFile
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import executable_of, held_by, listeners_on
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._process import started_at
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._supervisord import Supervisord, SupervisordError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._supervisord import (
+    Supervisord,
+    SupervisordError,
+    refusal,
+)
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._writable import sentence
 
-# Where Debian has them
+# Where Debian has it
 SUPERVISORD = Path("/usr/bin/supervisord")
-PROGRAMS = Path("/etc/supervisor/conf.d")
 RUNS = ("RUNNING", "STARTING", "BACKOFF")
 ENVIRONMENT = re.compile(r"\s*environment\s*=")
 GAVE_UP = ("FATAL", "EXITED", "STOPPED", "UNKNOWN")
@@ -161,7 +176,12 @@ class Program:
         self.name: str = params["name"]
         self.supervisord = Supervisord()
         self.actions: list[str] = []
-        path = PROGRAMS / f"{self.name}.conf"
+        path = _program_file.PROGRAMS / f"{self.name}.conf"
+        if not _program_file.is_ours(path):
+            module.fail_json(
+                msg=f"{path} is somebody else's program, and was left as it is; choose another name than {self.name}, "
+                "or move that file away"
+            )
         owner = (os.geteuid(), os.getegid())
         self.file = KeptFile(str(path), params["program"], 0o600, owner, conceals=ENVIRONMENT.match)
         self.differed = self.file.differs
@@ -184,16 +204,16 @@ class Program:
         if not SUPERVISORD.exists():
             self._install()
         if self.file.differs and not self.module.check_mode:
-            self.file.write()
+            self.file.write(self._validate)
         try:
-            pending = self.supervisord.pending(self.name)
+            pending = self._reread()
             if self.module.check_mode and self.file.text_differs:
                 pending = "changed" if self.supervisord.knows(self.name) else "added"
         except SupervisordError:
-            if self.module.check_mode:
+            if self.module.check_mode or self.supervisord.answers():
                 raise
             self._start_supervisor()
-            pending = self.supervisord.pending(self.name)
+            pending = self._reread()
         restart = self.params["restart"]
         started = self.params["state"] == "started"
         if pending:
@@ -216,6 +236,29 @@ class Program:
             self.actions.append("started")
         elif not started and running:
             self._act("stopped", self.supervisord.stop)
+
+    def _validate(self, draft: str) -> None:
+        """Have supervisor's own parser read the draft with all other files; fail where it would not."""
+        environment = self.supervisord.environment()
+        said = refusal(_program_file.MAIN_FILE, self.file.path, draft, SUPERVISORD, environment)
+        if not said:
+            return
+        without = refusal(_program_file.MAIN_FILE, self.file.path, "", SUPERVISORD, environment)
+        blame = (
+            f"supervisor cannot read its configuration, with or without {self.file.path}; mend that"
+            if without
+            else f"supervisor would not start with {self.file.path} as it was to be, so it was left as it is"
+        )
+        raise SupervisordError(f"{blame}. It said:\n{without or said}\n")
+
+    def _reread(self) -> str:
+        try:
+            return self.supervisord.pending(self.name)
+        except SupervisordError:
+            if self.differed and not self.module.check_mode and self.supervisord.answers():
+                # It runs and does not take what its parser took, so it gets back what it took before.
+                self.file.put_back()
+            raise
 
     def _install(self) -> None:
         self.actions.append("installed supervisor")
@@ -246,14 +289,14 @@ class Program:
     def _newer_input(self, pid: int) -> bool:
         # supervisor itself knows it to the second only
         since = started_at(pid)
-        return any(Path(path).exists() and Path(path).stat().st_ctime > since for path in self.params["reads"])
+        return any(_changed_since(Path(path), since) for path in self.params["reads"])
 
     def _wait(self) -> float:
         """Return the seconds until the program answered; fail with its log's last lines where it does not."""
         begun = time.monotonic()
         url, timeout = self.params["url"], self.params["ready_timeout"]
         while True:
-            said = _answer(url)
+            said = _answer(url) or self._stranger(url)
             waited = time.monotonic() - begun
             if not said:
                 return round(waited, 1)
@@ -266,23 +309,66 @@ class Program:
                 )
             time.sleep(0.1)
 
+    def _stranger(self, url: str) -> str:
+        """Return why who answers may not be the program; fail where another account holds its port.
+
+        What follows sends passwords there.
+        """
+        address = urlsplit(url)
+        listeners = listeners_on(address.hostname or "", address.port or 80)
+        uid = _uid_of(self.params["program"])
+        pid = self.supervisord.info(self.name)["pid"]
+        executables = executable_of(pid) if pid else []
+        for listener in listeners:
+            if listener.uid != uid:
+                self.module.fail_json(
+                    msg=f"port {address.port} is held by process {listener.holder} of {user_name(listener.uid)}, and "
+                    f"program {self.name}, which runs as {user_name(uid)}, cannot have it; stop that process, or give "
+                    "the program another port, and run again"
+                )
+            if not held_by(listener, uid, *executables):
+                return f"process {listener.holder} answers there, and not the program's own"
+        return "" if listeners else "who answers cannot be seen among this host's listeners"
+
 
 def surplus(name: str, wanted: set[str]) -> list[str]:
     """Return the workers of that program which are there, as a file or in supervisor, and not wanted."""
-    there = {path.stem for path in PROGRAMS.glob(f"{name}-worker-*.conf")}
+    there = _program_file.workers_of(name)
     with suppress(SupervisordError):
-        there |= {group for group in Supervisord().programs() if group.startswith(f"{name}-worker-")}
+        # One whose file was taken away by a run that was killed then
+        worker = re.compile(rf"{re.escape(name)}-worker-[0-9]+")
+        there |= {group for group in Supervisord().removed() if worker.fullmatch(group)}
     return sorted(there - wanted)
 
 
 def remove(name: str) -> None:
     """Take a program's file away, and the program from supervisor, which stops it."""
     with suppress(FileNotFoundError):
-        (PROGRAMS / f"{name}.conf").unlink()
+        (_program_file.PROGRAMS / f"{name}.conf").unlink()
     supervisord = Supervisord()
     pending = supervisord.pending(name)
     if pending:
         supervisord.update(name, pending)
+
+
+def _changed_since(path: Path, since: float) -> bool:
+    """Whether what is at the path, or a link on the way there, was changed or made after that."""
+    try:
+        links = [each for each in (path, *path.parents) if each.is_symlink()]
+        return path.stat().st_ctime > since or any(link.lstat().st_ctime > since for link in links)
+    except FileNotFoundError:
+        return False
+
+
+def _uid_of(program: str) -> int:
+    """Return the account that the program runs as: the one that its file names, or root."""
+    named = re.search(r"^user\s*=\s*(\S+)", program, re.MULTILINE)
+    if named is None:
+        return os.geteuid()
+    try:
+        return int(named.group(1)) if named.group(1).isdigit() else pwd.getpwnam(named.group(1)).pw_uid
+    except KeyError:
+        raise SupervisordError(f"this host has no account {named.group(1)}, which the program runs as") from None
 
 
 def _answer(url: str) -> str:
@@ -329,11 +415,12 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    module.run_command_environ_update = SYSTEM_PROGRAMS
     shared = module.params
-    programs = [Program(module, shared)]
-    programs += [Program(module, {**shared, **worker}) for worker in shared["workers"]]
     actions: list[str] = []
     try:
+        programs = [Program(module, shared)]
+        programs += [Program(module, {**shared, **worker}) for worker in shared["workers"]]
         for program in programs:
             program.converge()
             label = "" if program is programs[0] else f"{program.name}: "
@@ -345,6 +432,10 @@ def main() -> None:
                 remove(name)
     except SupervisordError as error:
         module.fail_json(msg=f"{error}; see systemctl status supervisor and /var/log/supervisor/supervisord.log")
+    except PathError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=sentence(error))
     diff = [program.file.diff() for program in programs if program.differed]
     if actions:
         name = shared["name"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ def look(devpi: Devpi, directory: Path, *roles: str, **options: Any) -> Result:
         "port": int(devpi.url.rpartition(":")[2]),
         "url": devpi.url,
         "venv_path": os.environ["DEVPI_TEST_VENV"],
+        "server_user": pwd.getpwuid(os.getuid()).pw_name,
         "server_dir": str(directory / "server"),
         "server_config": str(directory / "devpi-server.yml"),
         "credentials_dir": str(directory / "credentials"),

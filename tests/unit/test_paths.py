@@ -90,3 +90,15 @@ def test_links_lead_to_what_their_target_is(only_room: Path) -> None:
     (only_room / "round").symlink_to("round")
     assert _paths.exposed(str(only_room / "link" / "a")) == home
     assert _paths.exposed(str(only_room / "round" / "a")) is not None
+
+
+@AS_ROOT
+def test_an_account_may_replace_what_is_its_own(only_room: Path) -> None:
+    home = only_room / "home"
+    home.mkdir(0o700)
+    os.chown(home, NOBODY, -1)
+    assert _paths.exposed(str(home / "file")) == home
+    assert _paths.exposed(str(home / "file"), NOBODY) is None
+    assert _paths.exposed(str(home / "file"), pwd.getpwnam("daemon").pw_uid) == home
+    home.chmod(0o777)
+    assert _paths.exposed(str(home / "file"), NOBODY) == home

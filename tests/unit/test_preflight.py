@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -10,6 +11,7 @@ import subprocess
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.wheelhouse.devpi.plugins.module_utils import _home
 from ansible_collections.wheelhouse.devpi.plugins.modules import preflight
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
@@ -19,6 +21,8 @@ ME = pwd.getpwuid(os.geteuid()).pw_name
 def look(monkeypatch, capsys, tmp_path):
     """Return what runs the module as root would, on a server directory that does not exist yet."""
     monkeypatch.setattr(preflight.os, "geteuid", lambda: 0)
+    if os.getuid() != 0:
+        monkeypatch.setattr(_home, "acting_as", lambda _account: contextlib.nullcontext())
 
     def run(*roles, **options):
         parameters = {
@@ -104,20 +108,6 @@ def test_where_the_last_deployment_listens_is_read_from_its_configuration(tmp_pa
     assert preflight._configured_address(str(tmp_path / "none")) == ("", 0)
 
 
-def test_text_in_the_place_of_a_list_is_refused(look):
-    said = look("pypirc", texts={"devpi_proxy_names": "index.example.com"})
-    words = "devpi_proxy_names is the text 'index.example.com' and has to be a list; write it as [index.example.com]"
-    assert said["problems"] == [words]
-
-
-def test_variable_that_is_misspelt_is_refused(look):
-    known = ["devpi_private", "devpi_proxy_names", "devpi_port"]
-    given = ["devpi_privat", "devpi_port", "devpi_colour"]
-    (problem,) = look("pypirc", variables=given, known_variables=known)["problems"]
-    assert problem.startswith("devpi_privat is no variable of this collection, so it has no effect; ")
-    assert "write it as devpi_private, or" in problem
-
-
 def test_more_workers_than_there_is_memory_for_are_refused(look, monkeypatch):
     monkeypatch.setattr(preflight, "_available_memory", lambda: 500)
     options = {"proxied": True, "proxy_names": ["index.example.com"]}
@@ -178,3 +168,33 @@ def test_certificate_for_other_names_is_refused(look, pair):
     found = problems_of_the_pair(look, proxy_names=names, **pair("one"))
     assert ["is not for other.example.com" in each for each in found] == [True, False]
     assert ["is not for 192.0.2.11" in each for each in found] == [False, True]
+
+
+@pytest.mark.parametrize(("file", "refused"), [("/etc/nginx/sites-enabled/shop", True), (preflight.OUR_SITE, False)])
+def test_name_of_another_site_is_refused(look, monkeypatch, tmp_path, file, refused):
+    printed = (
+        f"# configuration file {file}:\nserver {{ listen 443 ssl; server_name shop.example.com Index.example.com; }}"
+    )
+    nginx = tmp_path / "nginx"
+    nginx.write_text(f"#!/bin/sh\ncat <<'END'\n{printed}\nEND\n")
+    nginx.chmod(0o755)
+    monkeypatch.setattr(preflight, "NGINX", nginx)
+    said = look("proxy", proxied=True, proxy_manage="site", proxy_names=["packages.example.com", "index.example.com"])
+    found = [each for each in said["problems"] if file in each]
+    assert [each.startswith("devpi_proxy_names has index.example.com, and so has another site") for each in found] == (
+        [True] if refused else []
+    )
+
+
+def test_owner_without_a_home_is_refused(look):
+    [problem] = look("pypirc", owner="nobody")["problems"]
+    home = pwd.getpwnam("nobody").pw_dir
+    assert problem.startswith(f"devpi_pypirc_owner 'nobody' has the home directory {home}, and there is none; make it")
+
+
+def test_log_that_others_could_replace_is_refused(look, tmp_path):
+    tmp_path.chmod(0o777)
+    said = look("proxy", proxied=True, proxy_access_log=str(tmp_path / "devpi.log"), proxy_names=["x.example.com"])
+    assert [each for each in said["problems"] if each.startswith("devpi_proxy_access_log") and "nginx opens it" in each]
+    said = look("proxy", proxied=True, proxy_access_log="/var/log/nginx/devpi.log", proxy_names=["x.example.com"])
+    assert not [each for each in said["problems"] if each.startswith("devpi_proxy_access_log")]

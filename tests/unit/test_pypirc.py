@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import configparser
 import contextlib
+import fcntl
 import grp
 import json
 import os
 import pwd
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator
@@ -17,6 +19,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.wheelhouse.devpi.plugins.module_utils import _pypirc
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import (
+    MADE_BEFORE,
     MADE_HERE,
     MASK,
     Pypirc,
@@ -28,7 +31,8 @@ from ansible_collections.wheelhouse.devpi.plugins.modules import pypirc
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-URL = "http://localhost:3141/bob/dev/"
+URL = "http://localhost:3141/bob/dev"
+TEST_PYPI = "https://test.pypi.org/legacy/"
 CANARY = "s3cr3t"
 Run = Callable[..., Dict[str, Any]]
 DEV = Repository(name="dev", repository=URL, username="bob")
@@ -51,20 +55,28 @@ def read(text: str) -> dict[str, dict[str, str]]:
 
 
 def listed(text: str) -> list[str]:
-    values = read(text)
-    known = " ".join(name for name in ("pypi", "testpypi") if name in values)
-    return values.get("distutils", {}).get("index-servers", known).split()
+    """The names that twine takes."""
+    return read(text).get("distutils", {}).get("index-servers", "pypi testpypi").split()
+
+
+def addresses(text: str) -> dict[str, str]:
+    """Where flit publishes to, by name. To one that has no address, PyPI's is given."""
+    values, pypi = read(text), "https://upload.pypi.org/legacy/"
+    names = values.get("distutils", {}).get("index-servers", "pypi").split()
+    return {name: values.get(name, {}).get("repository", pypi) for name in names}
 
 
 # --- single texts -----------------------------------------------------------------------------------------------
 
 SECTION = f"\n[dev]\nrepository = {URL}\nusername = bob\n"
+TEST_SECTION = f"\n[testpypi]\nrepository = {TEST_PYPI}\n"
+BEGUN = "[distutils]\nindex-servers =\n    pypi\n    testpypi\n    dev\n"
 
 
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        pytest.param("", f"{MADE_HERE}\n\n[distutils]\nindex-servers =\n    dev\n{SECTION}", id="no file"),
+        pytest.param("", f"{MADE_HERE}\n\n{BEGUN}{TEST_SECTION}{SECTION}", id="no file"),
         pytest.param(
             "# mine\n[distutils]\nindex-servers =\n   pypi\n   # work\n   team  \n\n   # end\n\n[pypi]\n"
             "username: __token__\n",
@@ -87,8 +99,23 @@ SECTION = f"\n[dev]\nrepository = {URL}\nusername = bob\n"
         ),
         pytest.param(
             "[pypi]\npassword = 100%\n",
-            f"[pypi]\npassword = 100%\n\n[distutils]\nindex-servers =\n    pypi\n    dev\n{SECTION}",
-            id="pypi stays known where it was known without a list",
+            f"[pypi]\npassword = 100%\n\n{BEGUN}{TEST_SECTION}{SECTION}",
+            id="pypi and testpypi stay known where they were known without a list",
+        ),
+        pytest.param(
+            "[testpypi]\nusername = __token__\n[other]\nx = y\n",
+            f"[testpypi]\nusername = __token__\nrepository = {TEST_PYPI}\n[other]\nx = y\n\n{BEGUN}{SECTION}",
+            id="a listed testpypi gets the address that twine has for it",
+        ),
+        pytest.param(
+            "[testpypi]\nrepository: https://test.example.com/\n",
+            f"[testpypi]\nrepository: https://test.example.com/\n\n{BEGUN}{SECTION}",
+            id="a testpypi of the person's own",
+        ),
+        pytest.param(
+            f"{MADE_BEFORE}\n\n[distutils]\nindex-servers =\n    dev\n\n[dev]\nrepository = {URL}/\nusername = bob\n",
+            f"{MADE_HERE}\n\n[distutils]\nindex-servers =\n    dev\n    pypi\n    testpypi\n{SECTION}{TEST_SECTION}",
+            id="a list that an earlier version began",
         ),
         pytest.param(
             f"[distutils]\r\nindex-servers = dev\r\n[dev]\r\nRepository:{URL}old\r\nusername  =  bob  \r\n",
@@ -121,6 +148,21 @@ SECTION = f"\n[dev]\nrepository = {URL}\nusername = bob\n"
 def test_adds_and_changes(before: str, after: str) -> None:
     assert merged(before, DEV) == after
     assert merged(after, DEV) == after
+
+
+def test_names_are_left_out_of_a_new_list_by_saying_so() -> None:
+    absent = [Repository(name=name, state="absent") for name in ("pypi", "testpypi")]
+    assert merged("", *absent) == ""
+    after = merged("", DEV, *absent)
+    assert listed(after) == ["dev"]
+    assert "testpypi" not in read(after)
+    assert merged(after, DEV) == after
+
+
+def test_declared_testpypi_is_as_declared() -> None:
+    after = merged("", DEV, Repository(name="testpypi", repository="https://test.example.com/", username="bob"))
+    assert listed(after) == ["pypi", "dev", "testpypi"]
+    assert read(after)["testpypi"] == {"repository": "https://test.example.com/", "username": "bob"}
 
 
 @pytest.mark.parametrize(
@@ -308,7 +350,7 @@ def test_declared_holds_and_all_else_is_equal(before: str, repositories: list[Re
     for repository in repositories:
         if repository.state == "absent":
             assert repository.name not in new
-            assert repository.name not in listed(after)
+            assert repository.name not in new.get("distutils", {}).get("index-servers", "").split()
             continue
         assert repository.name in listed(after)
         declared = {
@@ -320,16 +362,23 @@ def test_declared_holds_and_all_else_is_equal(before: str, repositories: list[Re
         assert new[repository.name] == {**kept, **{key: value for key, value in declared.items() if value is not None}}
 
     named = {repository.name for repository in repositories}
+    absent = {repository.name for repository in repositories if repository.state == "absent"}
     for section in (old.keys() | new.keys()) - named:
         expected = dict(old.get(section, old["DEFAULT"]))
+        if section == "testpypi" and "index-servers" not in old.get("distutils", {}) and named - absent:
+            address = expected.get("repository", TEST_PYPI) if section in old else TEST_PYPI
+            expected = {**expected, "repository": address}
         if section == "distutils":
             expected.pop("index-servers", None)
             new[section].pop("index-servers", None)
         assert new[section] == expected
-    absent = {repository.name for repository in repositories if repository.state == "absent"}
-    stays = [name for name in listed(before) if name not in absent]
-    assert listed(after)[: len(stays)] == stays
-    assert set(listed(after)[len(stays) :]) <= named - absent
+    had_list = "index-servers" in old.get("distutils", {})
+    if had_list or named - absent:
+        stays = [name for name in listed(before) if name not in absent]
+        assert set(listed(after)) == set(stays) | (named - absent)
+        assert listed(after)[: len(stays)] == stays or not had_list
+    if not had_list and "testpypi" in addresses(after):
+        assert addresses(after)["testpypi"] != addresses("")["pypi"]
 
     if not absent:
         comments = [line.strip() for line in before.splitlines() if line.strip()[:1] in ("#", ";")]
@@ -433,6 +482,39 @@ def test_what_a_killed_run_left_is_cleared(run: Run, tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == [".pypirc"]
 
 
+def test_draft_of_a_run_that_lives_stays(run: Run, tmp_path: Path) -> None:
+    live = tmp_path / ".pypirc.x1y2.unfinished"
+    with live.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        run(tmp_path / ".pypirc", BOB)
+    assert sorted(each.name for each in tmp_path.iterdir()) == [".pypirc", live.name]
+
+
+def test_what_has_no_end_is_refused_at_once(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / ".pypirc"
+    signal.alarm(10)
+    try:
+        os.mkfifo(path)
+        assert f"{path} is not a file. Move it away" in run(path, BOB)["msg"]
+        path.unlink()
+        path.symlink_to("/dev/zero")
+        assert f"{path} is not a file. Move it away" in run(path, BOB)["msg"]
+        path.unlink()
+        with path.open("wb") as file:
+            file.truncate(10 << 30)
+        assert f"{path} is larger than 1048576 bytes. Move it away" in run(path, BOB)["msg"]
+        assert path.stat().st_size == 10 << 30
+    finally:
+        signal.alarm(0)
+
+
+@pytest.mark.parametrize("path", ["/etc", "/dev/pypirc", "/srv/../etc/pypirc", "pypirc", "/srv\n/pypirc"])
+def test_refuses_what_is_no_place_for_the_file(run: Run, path: str) -> None:
+    failed = run(Path(path), BOB)
+    assert failed["msg"].startswith(f"path: {path if path.isprintable() else repr(path)} ")
+    assert failed["msg"].endswith("Nothing was changed.")
+
+
 def test_refuses_and_changes_nothing(run: Run, tmp_path: Path) -> None:
     path = tmp_path / ".pypirc"
     path.write_bytes(b"[dev]\nusername = b\xf6b\n")
@@ -503,3 +585,7 @@ def test_root_is_not_led_to_others_files(run: Run, home: tuple[Path, pwd.struct_
     path.symlink_to(tmp_path / "new")
     assert "msg" in run(path, BOB, owner="nobody")
     assert not (tmp_path / "new").exists()
+    path.unlink()
+    refused = run(path, BOB, owner="daemon")
+    assert "where others than daemon can put something else in its place. Name another owner" in refused["msg"]
+    assert [each.name for each in directory.iterdir()] == ["roots"]

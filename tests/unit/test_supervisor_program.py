@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import socketserver
 import subprocess
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
+from xmlrpc.client import Fault
 from xmlrpc.server import SimpleXMLRPCDispatcher, SimpleXMLRPCRequestHandler
 
 import pytest
-from ansible_collections.wheelhouse.devpi.plugins.module_utils import _supervisord
+from ansible_collections.wheelhouse.devpi.plugins.module_utils import _program_file, _supervisord
 from ansible_collections.wheelhouse.devpi.plugins.modules import supervisor_program
 
 
@@ -39,12 +41,19 @@ class Played(socketserver.ThreadingUnixStreamServer, SimpleXMLRPCDispatcher):
         self.logRequests = False
         for name in ("addProcessGroup", "removeProcessGroup", "stopProcessGroup"):
             self.register_function(lambda *_, name=name: self.calls.append(name) or True, f"supervisor.{name}")
-        self.register_function(lambda: self.changes, "supervisor.reloadConfig")
+        self.register_function(self.reload, "supervisor.reloadConfig")
+        self.register_function(os.getpid, "supervisor.getPID")
+        self.register_function(lambda: {"statename": "RUNNING"}, "supervisor.getState")
         self.known = ["devpi"]
         self.register_function(lambda: [{"group": name} for name in self.known], "supervisor.getAllProcessInfo")
         self.register_function(self.info, "supervisor.getProcessInfo")
         self.register_function(self.start, "supervisor.startProcess")
         self.register_function(self.stop, "supervisor.stopProcess")
+
+    def reload(self):
+        if isinstance(self.changes, Fault):
+            raise self.changes
+        return self.changes
 
     def info(self, _name):
         running = self.process is not None
@@ -108,8 +117,14 @@ def program_file(tmp_path, monkeypatch):
     path.parent.mkdir()
     path.write_text(PROGRAM)
     path.chmod(0o600)
-    monkeypatch.setattr(supervisor_program, "PROGRAMS", path.parent)
-    monkeypatch.setattr(supervisor_program, "SUPERVISORD", Path(sys.executable))
+    monkeypatch.setattr(_program_file, "PROGRAMS", path.parent)
+    # supervisor's own parser, in the Python that these tests run by
+    supervisord = tmp_path / "supervisord"
+    supervisord.write_text(f"#!{sys.executable}\n")
+    monkeypatch.setattr(supervisor_program, "SUPERVISORD", supervisord)
+    main = tmp_path / "supervisord.conf"
+    main.write_text("[supervisord]\n[include]\nfiles = conf.d/*.conf\n")
+    monkeypatch.setattr(_program_file, "MAIN_FILE", main)
     return path
 
 
@@ -227,3 +242,117 @@ def test_without_supervisord_only_check_mode_goes_on(module, tmp_path, monkeypat
     assert said["failed"]
     assert "no such unit" in said["msg"]
     assert "systemctl status supervisor" in said["msg"]
+
+
+BROKEN = PROGRAM + 'environment=PASSWORD="canary\n'
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_what_supervisor_cannot_read_never_takes_the_place(supervisord, module, program_file, there):
+    if not there:
+        program_file.unlink()
+    said = module(program=BROKEN)
+    assert said["failed"]
+    assert "supervisor would not start with" in said["msg"]
+    assert "in section 'program:devpi'" in said["msg"]
+    assert "canary" not in json.dumps(said)
+    assert [each.read_text() for each in program_file.parent.iterdir()] == [PROGRAM] * there
+    assert supervisord.calls == []
+
+
+def test_a_broken_file_that_an_earlier_run_left_is_mended(supervisord, module, program_file):
+    program_file.write_text(BROKEN)
+    supervisord.changes = [[["devpi"], [], []]]
+    assert module()["actions"] == ["added", "started"]
+    assert program_file.read_text() == PROGRAM
+
+
+def test_somebody_elses_broken_file_gets_the_blame(supervisord, module, program_file):
+    (program_file.parent / "other.conf").write_text("[program:other]\ncommand=x\nuser=nobody-here\n")
+    said = module(program=PROGRAM + "startsecs=7\n")
+    assert "with or without" in said["msg"]
+    assert "Invalid user name nobody-here" in said["msg"]
+    assert program_file.read_text() == PROGRAM
+
+
+def test_what_supervisor_refuses_all_the_same_is_taken_back(supervisord, module, program_file):
+    supervisord.changes = Fault(92, "CANT_REREAD: no way")
+    said = module(program=PROGRAM + "startsecs=7\n")
+    assert "CANT_REREAD: no way" in said["msg"]
+    assert program_file.read_text() == PROGRAM
+    program_file.unlink()
+    assert module()["failed"]
+    assert not program_file.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[program:devpi]\ncommand=/usr/sbin/nginx\n",
+        "; Ansible managed\n[program:devpi]\ncommand=/usr/sbin/nginx\n",
+        "[program:other]\ncommand=/opt/devpi/venv/bin/devpi-server\n",
+        PROGRAM + "[program:other]\ncommand=/usr/bin/other\n",
+        "",
+    ],
+)
+def test_somebody_elses_file_is_left_alone(supervisord, module, program_file, text):
+    program_file.write_text(text)
+    said = module()
+    assert said["failed"]
+    assert "is somebody else's program" in said["msg"]
+    assert program_file.read_text() == text
+
+
+def test_a_server_made_by_hand_is_taken_over(supervisord, module, program_file):
+    program_file.write_text("[program:devpi]\ncommand = /home/x/devpi_venv/bin/devpi-server --port=3141\nuser=x\n")
+    module()
+    assert program_file.read_text() == PROGRAM
+
+
+def test_only_our_own_workers_are_surplus(supervisord, module, program_file):
+    theirs = program_file.with_name("devpi-worker-9.conf")
+    theirs.write_text("[program:devpi-worker-9]\ncommand=/usr/bin/celery worker\n")
+    ours = program_file.with_name("devpi-worker-2.conf")
+    ours.write_text("[program:devpi-worker-2]\ncommand=/opt/devpi/venv/bin/devpi-server --requests-only --port=1\n")
+    supervisord.known = ["devpi", "devpi-worker-9", "devpi-worker-2"]
+    module()
+    assert theirs.exists()
+    assert not ours.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of other accounts")
+def test_another_account_on_the_port_is_named(supervisord, module):
+    server = "import http.server as h; s = h.HTTPServer(('127.0.0.1', 0), h.SimpleHTTPRequestHandler)"
+    script = f"{server}; print(s.server_port, flush=True); s.serve_forever()"
+    command = ["runuser", "-u", "nobody", "--", "/usr/bin/python3", "-c", script, "/opt/devpi/venv/bin/devpi-server"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/usr/share/doc") as stranger:
+        port = int(stranger.stdout.readline())
+        said = module(url=f"http://127.0.0.1:{port}/")
+        stranger.terminate()
+    assert said["failed"]
+    assert f"port {port} is held by process python3" in said["msg"]
+    assert ") of nobody, and program devpi, which runs as root," in said["msg"]
+    assert "stop that process" in said["msg"]
+
+
+def test_our_own_account_on_the_port_is_named_where_the_program_runs_as_another(supervisord, module):
+    account = pwd.getpwuid(1).pw_name
+    assert f"which runs as {account}" in module(program=PROGRAM + f"user={account}\n")["msg"]
+
+
+def test_a_link_that_is_switched_restarts_it_both_ways(supervisord, module, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "installed-from").write_text(name)
+    link = tmp_path / "venv"
+    link.symlink_to("one")
+    time.sleep(0.05)
+    reads = [str(link / "installed-from")]
+    module(reads=reads)
+    assert not module(reads=reads)["changed"]
+    for name in ("two", "one"):
+        time.sleep(0.05)
+        link.unlink()
+        link.symlink_to(name)
+        assert module(reads=reads)["actions"] == ["restarted"]
+        assert not module(reads=reads)["changed"]

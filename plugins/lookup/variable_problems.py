@@ -1,0 +1,168 @@
+# Copyright: The wheelhouse.devpi authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tell what is wrong with the variables of this collection's roles, before any of them is used."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: variable_problems
+short_description: Tell what is wrong with the variables of this collection's roles
+version_added: 0.1.0
+description:
+  - Holds the variables of a host against the argument specs of the roles and against what the values go into, and
+    returns a sentence for each problem, with the variable, its value and the way out.
+  - A role's own argument check looks when its turn comes, with other roles applied already. This looks at all of them
+    at once. Role P(wheelhouse.devpi.checks#role), which runs before every other one, fails with all sentences together.
+  - A variable whose template cannot be filled in is named in a sentence like the others.
+  - A name that is spelt nearly like one of these variables is a problem too, for such a variable has no effect.
+  - Looks at no host and changes nothing. No sentence shows a password.
+options:
+  _terms:
+    description:
+      - The roles, V(venv) or V(wheelhouse.devpi.venv). Names of other roles are left aside.
+      - All roles of the collection where none is named. Those of role C(common) are always looked at.
+    type: list
+    elements: str
+author:
+  - The wheelhouse.devpi authors (@wheelhouse)
+"""
+
+EXAMPLES = r"""
+- name: Refuse what cannot be right
+  ansible.builtin.assert:
+    that: problems | length == 0
+    fail_msg: "{{ problems | join('\n') }}"
+  vars:
+    problems: "{{ query('wheelhouse.devpi.variable_problems', 'server', 'supervisor') }}"
+"""
+
+RETURN = r"""
+_list:
+  description: A sentence for each problem; empty where there is none.
+  type: list
+  elements: str
+  sample: ["devpi_port 70000 is out of range; name one from 1 to 65535"]
+"""
+
+import difflib
+import functools
+import re
+from pathlib import Path
+from typing import Any, Iterator, Mapping
+
+import yaml
+from ansible.plugins.lookup import LookupBase
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._variables import problems
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+NAMESPACE = "wheelhouse.devpi."
+SHARED = "common"
+NAMED = re.compile(r"\b(?:__)?devpi_\w+")
+UNDEFINED = re.compile(r"'([^']+)' is undefined")
+# Where a task of another role fills it in, this one points below that role.
+OF_THE_ROLE = "role_path"
+
+
+@functools.lru_cache(maxsize=None)
+def specs_of(role: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return the options in a role's argument spec, empty where it is none of the collection's."""
+    try:
+        text = (ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
+    except OSError:
+        return {}
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    spec = yaml.load(text, Loader=loader)  # noqa: S506 - either of these is a safe loader
+    options: dict[str, Mapping[str, Any]] = spec["argument_specs"]["main"]["options"]
+    return options
+
+
+@functools.lru_cache(maxsize=None)
+def defaults_of(role: str) -> Mapping[str, Any]:
+    """Return a role's defaults as they stand in its file, templates included."""
+    try:
+        text = (ROLES / role / "defaults" / "main.yml").read_text(encoding="utf-8")
+    except OSError:
+        return {}
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return dict(yaml.load(text, Loader=loader) or {})  # noqa: S506 - either of these is a safe loader
+
+
+def everyone() -> list[str]:
+    """Return the names of all roles of the collection."""
+    return sorted(path.name for path in ROLES.iterdir() if path.is_dir())
+
+
+class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no type information
+    """What ansible-core loads."""
+
+    def run(self, terms: list[str], variables: Any = None, **kwargs: Any) -> list[str]:
+        """Return a sentence for each problem."""
+        self.set_options(var_options=variables, direct=kwargs)
+        variables = variables or {}
+        known = everyone()
+        roles = [role for role in (str(term).partition(NAMESPACE)[2] or str(term) for term in terms) if role in known]
+        roles = [SHARED, *(role for role in roles or known if role != SHARED)]
+        specs = {name: option for role in roles for name, option in specs_of(role).items()}
+        defaults = {name: value for role in roles for name, value in defaults_of(role).items()}
+        given = {name: variables[name] for name in specs if name in variables}
+        made_of = {name: _names_in(name, variables) for name, raw in given.items() if raw == defaults.get(name)}
+        values: dict[str, Any] = {}
+        unfilled: dict[str, str] = {}
+        for name, raw in given.items():
+            if name in made_of and OF_THE_ROLE in str(raw):
+                continue
+            # Whatever a template or a vault ends in is one more problem.
+            try:
+                values[name] = self._templar.template(raw)
+            except Exception as error:
+                unfilled[name] = _unfilled(name, error)
+        # A default that cannot be filled in is the fault of what it is made of, if that is wrong itself.
+        wrong = set(unfilled) - set(made_of)
+        for name in [name for name in values if made_of.get(name, set()) & wrong]:
+            del values[name]
+        found = problems(specs, values, made_of=made_of, proxied="devpi_proxy" in variables.get("group_names", []))
+        if wrong or found:
+            unfilled = {name: told for name, told in unfilled.items() if name in wrong}
+        return [*_misspelt(variables, known), *unfilled.values(), *found]
+
+
+def _names_in(name: str, variables: Mapping[str, Any]) -> set[str]:
+    """Return the variables that one is made of, and those that these are made of."""
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        for each in NAMED.findall(str(variables.get(todo.pop(), ""))):
+            if each not in found and each in variables:
+                found.add(each)
+                todo.append(each)
+    return found - {name}
+
+
+def _unfilled(name: str, error: BaseException) -> str:
+    causes: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        causes.append(f"{type(cause).__name__} {cause}")
+        cause = cause.__cause__
+    missing = UNDEFINED.search(" ".join(causes))
+    if missing:
+        return (
+            f"{name} is a template that needs {missing[1]}, and that is not defined; define it, or give {name} a value"
+        )
+    if any("vault" in each.lower() or "decrypt" in each.lower() for each in causes):
+        return f"{name} cannot be decrypted; give the vault's password with --ask-vault-pass or --vault-password-file"
+    return (
+        f"{name} is a template that cannot be filled in; correct it, and look at it with "
+        f"ansible HOST -m ansible.builtin.debug -a var={name}"
+    )
+
+
+def _misspelt(variables: Mapping[str, Any], roles: list[str]) -> Iterator[str]:
+    known = [name for role in roles for name in specs_of(role)]
+    for name in sorted(each for each in variables if each.startswith("devpi_") and each not in known):
+        for near in difflib.get_close_matches(name, known, 1, 0.9):
+            yield (
+                f"{name} is no variable of this collection, so it has no effect; write it as {near}, or give it a name "
+                "that looks less like that if it is yours"
+            )

@@ -1,0 +1,500 @@
+# Copyright: The wheelhouse.devpi authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The directory and the secret of a devpi-server, which the server's account can change at any time.
+
+Where the way there is root's alone, root makes them and looks at them, by descriptors and without following anything.
+Where the way is the account's own, everything is done with that account's rights.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import pwd
+import secrets
+import shlex
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ContextManager, Iterator
+
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as, user_name
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError, exposed, keeper_of, unfit
+
+NODEINFO, DATABASE = ".nodeinfo", ".sqlite"
+# What devpi-init leaves in every directory that it fills
+DATA = frozenset({NODEINFO, DATABASE, ".serverversion"})
+FILES = "+files"
+SECRET = ".secret"  # noqa: S105 - a file's name
+DRAFT = ".initializing"
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK
+# devpi-server takes none that is shorter, and none of fewer different bytes.
+SHORTEST_SECRET, FEWEST_BYTES = 32, 6
+LONGEST_SECRET = 4096
+
+
+class ServerDirectoryError(ValueError):
+    """The directory or the secret cannot be used; the message names it and the way out."""
+
+
+@dataclass
+class _Seen:
+    """What is at the path: its attributes, and what it holds, by name; None where there is nothing."""
+
+    itself: os.stat_result | None = None
+    entries: dict[str, os.stat_result] = field(default_factory=dict)
+
+
+class Place:
+    """A path at which something of the account's is kept, and with whose rights that is done.
+
+    :param variable: the variable that names the path, for messages.
+    :param path: as it was given.
+    :param account: the server's; None where it is still to be made.
+    :param user: the name of that account.
+    """
+
+    def __init__(self, variable: str, path: str, account: pwd.struct_passwd | None, user: str) -> None:
+        self.variable = variable
+        self.path = path
+        self.account = account
+        self.user = user
+
+    @property
+    def called(self) -> str:
+        """The variable and its value, as messages begin."""
+        return f"{self.variable} {self.path}"
+
+    def keeper(self) -> pwd.struct_passwd | None:
+        """Return the account with whose rights the place is looked at and changed, None for root's.
+
+        :raises ServerDirectoryError: nobody's rights are safe there.
+        """
+        why = unfit(self.path)
+        if why:
+            raise ServerDirectoryError(f"{self.called} {why}")
+        if os.geteuid() != 0:
+            return None
+        try:
+            keeper = keeper_of(self.path)
+        except PathError as error:
+            raise ServerDirectoryError(f"{self.variable} {error}") from None
+        if keeper is not None and (self.account is None or keeper.pw_uid != self.account.pw_uid):
+            raise ServerDirectoryError(
+                f"{self.called} lies in {exposed(self.path)}, where {keeper.pw_name} can put something else in its "
+                f"place, and devpi_server_user is {self.user}; set that to {keeper.pw_name}, or name a directory "
+                "below one that only root can change, like /var/lib/devpi"
+            )
+        return keeper
+
+    def rights(self) -> ContextManager[None]:
+        """Return a block that has the keeper's rights.
+
+        :raises ServerDirectoryError: nobody's rights are safe there.
+        """
+        keeper = self.keeper()
+        return contextlib.nullcontext() if keeper is None else acting_as(keeper)
+
+    def out_of_reach(self) -> Iterator[str]:
+        """Tell which directory keeps the account from the place."""
+        for parent in reversed(Path(self.path).parents):
+            try:
+                seen = parent.stat()
+                if self.account is None:
+                    passes = bool(seen.st_mode & stat.S_IXOTH)
+                else:
+                    with acting_as(self.account):
+                        passes = os.access(parent, os.X_OK, effective_ids=True)
+            except FileNotFoundError:
+                return
+            except OSError:
+                passes = False
+            if not passes:
+                yield (
+                    f"{self.called} lies below {parent}, which {self.user} may not enter (devpi_server_user); name "
+                    f"another place, or chmod o+x {parent}"
+                )
+                return
+
+
+class ServerDirectory(Place):
+    """The directory of devpi-server's data, the account's.
+
+    :param path: as it was given.
+    :param account: the server's; None where it is still to be made.
+    :param user: the name of that account.
+    """
+
+    def __init__(self, path: str, account: pwd.struct_passwd | None, user: str) -> None:
+        super().__init__("devpi_server_dir", path, account, user)
+
+    def _real(self) -> str:
+        # Only links of root's can be on a way that only root can change.
+        return os.path.realpath(self.path) if self.keeper() is None else self.path
+
+    def _opened(self) -> int:
+        follow = 0 if self.keeper() is not None else os.O_NOFOLLOW
+        return os.open(self._real(), DIRECTORY | follow)
+
+    def _look(self) -> _Seen:
+        with self.rights():
+            try:
+                handle = self._opened()
+            except FileNotFoundError:
+                if Path(self.path).is_symlink():
+                    raise ServerDirectoryError(f"{self.called} is a link to nothing; remove it") from None
+                return _Seen()
+            except NotADirectoryError:
+                raise ServerDirectoryError(
+                    f"{self.called} is no directory, or lies below something that is none; name another, or move away "
+                    "what is there"
+                ) from None
+            except OSError as error:
+                raise ServerDirectoryError(
+                    f"{self.called} cannot be opened ({error.strerror}) with the rights of "
+                    f"{(self.keeper() or pwd.getpwuid(os.geteuid())).pw_name}; give the directory to {self.user}"
+                ) from None
+            try:
+                entries = {}
+                for name in _names(handle):
+                    with contextlib.suppress(FileNotFoundError):
+                        entries[name] = os.stat(name, dir_fd=handle, follow_symlinks=False)
+                return _Seen(os.fstat(handle), entries)
+            finally:
+                os.close(handle)
+
+    def initialised(self) -> bool:
+        """Whether devpi-init finished there: it writes .nodeinfo before .sqlite. False where nobody may look."""
+        try:
+            entries = self._look().entries
+        except ServerDirectoryError:
+            return False
+        return all(name in entries and stat.S_ISREG(entries[name].st_mode) for name in (NODEINFO, DATABASE))
+
+    def problems(self) -> list[str]:
+        """Return why the directory cannot be the server's, each with the way out; nothing where it can."""
+        try:
+            seen = self._look()
+        except ServerDirectoryError as error:
+            return [str(error)]
+        found = list(self.out_of_reach())
+        if seen.itself is None:
+            return found
+        foreign = self._foreign(seen.itself, seen.entries)
+        return found or ([foreign] if foreign else list(self._bad_entries(seen.entries)))
+
+    def _foreign(self, itself: os.stat_result, entries: dict[str, os.stat_result]) -> str:
+        holds_data = bool(DATA & set(entries))
+        if not holds_data and any(not _may_be_left(name) for name in entries):
+            named = ", ".join(sorted(entries)[:3]) + (" and more" if len(entries) > 3 else "")
+            return (
+                f"{self.called} holds {named}, which no devpi-server has put there; name a directory that is empty or "
+                f"not there, like {self.path}/devpi"
+            )
+        if self.account is not None and itself.st_uid == self.account.pw_uid:
+            return ""
+        if itself.st_uid == 0 and not entries and self.keeper() is None:
+            return ""
+        owner = user_name(itself.st_uid)
+        what = "and the devpi data in it belong" if holds_data else "belongs"
+        make = (
+            ""
+            if self.account
+            else f"useradd --system --no-create-home --home-dir {shlex.quote(self.path)} {self.user} && "
+        )
+        return (
+            f"{self.called} {what} to {owner}, and devpi_server_user is {self.user}; set it to {owner}, or stop the "
+            f"server and give all of it to {self.user}: {make}chown -R {self.user}: {shlex.quote(self.path)}"
+            if itself.st_uid != 0
+            else f"{self.called} {what} to root, and devpi-server runs as {self.user} (devpi_server_user); give it to "
+            f"that account: {make}chown -R {self.user}: {shlex.quote(self.path)}"
+        )
+
+    def _bad_entries(self, entries: dict[str, os.stat_result]) -> Iterator[str]:
+        for name in sorted({*DATA, SECRET} & set(entries)):
+            seen = entries[name]
+            path = f"{self.path}/{name}"
+            if not stat.S_ISREG(seen.st_mode):
+                yield f"{path} ({self.variable}) is {_kind(seen)} and should be a file; put the file itself there"
+            elif self.account is not None and seen.st_uid != self.account.pw_uid:
+                owner = user_name(seen.st_uid)
+                # Whoever is told to give a file away must not be tricked into giving away another by a hard link to it.
+                way_out = (
+                    "move it away, and put there a copy that belongs to that account"
+                    if seen.st_nlink > 1
+                    else f"chown --no-dereference {self.user}: {shlex.quote(path)}"
+                )
+                yield (
+                    f"{path} ({self.variable}) belongs to {owner}, and devpi-server runs as {self.user} "
+                    f"(devpi_server_user); {way_out}"
+                )
+        files = entries.get(FILES)
+        if files is not None and self.account is not None and files.st_uid != self.account.pw_uid:
+            yield (
+                f"{self.path}/{FILES} ({self.variable}) belongs to {user_name(files.st_uid)}, and devpi-server runs as "
+                f"{self.user} (devpi_server_user); give the release files to that account"
+            )
+
+    def half(self) -> str:
+        """Return what keeps a database from being made or used: one of its two files is missing. Else nothing."""
+        try:
+            entries = self._look().entries
+            whole = self.whole_draft()
+        except ServerDirectoryError:
+            return ""
+        if DATABASE in entries and NODEINFO not in entries and not whole:
+            return (
+                f"{self.called} holds a database (.sqlite) without its .nodeinfo; restore that file, or move the "
+                "directory away to begin with an empty index"
+            )
+        if NODEINFO in entries and DATABASE not in entries:
+            return (
+                f"{self.called} holds a .nodeinfo without its database (.sqlite); restore that file, or remove "
+                ".nodeinfo to begin with an empty index"
+            )
+        return ""
+
+    def drafts(self) -> list[str]:
+        """Return the paths of the directories that begun initialisations have left."""
+        entries = self._look().entries
+        names = sorted(name for name, seen in entries.items() if _is_draft(name) and stat.S_ISDIR(seen.st_mode))
+        return [f"{self.path}/{name}" for name in names]
+
+    def whole_draft(self) -> str:
+        """Return the path of a draft of which a run that was killed had begun to move the content out, or nothing."""
+        if self.account is None or DATABASE not in self._look().entries:
+            return ""
+        with acting_as(self.account):
+            return next((draft for draft in self.drafts() if os.path.lexists(f"{draft}/{NODEINFO}")), "")
+
+    def new_draft(self) -> str:
+        """Make an empty directory in this one, with a name of its own, and return its path."""
+        path = f"{self.path}/{DRAFT}.{secrets.token_hex(8)}"
+        if self.account is not None:
+            with acting_as(self.account):
+                Path(path).mkdir(0o700)
+        return path
+
+    def take_out_of(self, draft: str) -> None:
+        """Move what a draft holds into this directory, and remove the draft.
+
+        Its .nodeinfo comes last: with it the database is whole, and without it the next run begins anew or goes on.
+        """
+        if self.account is None:
+            return
+        with acting_as(self.account):
+            rest = sorted({each.name for each in Path(draft).iterdir()} - {NODEINFO})
+            for name in [*rest, NODEINFO]:
+                Path(draft, name).rename(Path(self.path, name))
+            Path(draft).rmdir()
+
+    def keep(self, mode: int, gid: int, *, check_mode: bool) -> list[str]:
+        """Make the directory, or mend its mode and group and the modes of the files with password hashes.
+
+        Directories above that are missing are made too: root's and 0755 where root makes them, else the account's.
+
+        :param mode: of the directory, 0o700 or 0o710.
+        :param gid: its group.
+        :returns: the paths that were, or in check mode would be, made or changed.
+        :raises ServerDirectoryError: it cannot be the server's.
+        """
+        for problem in self.problems():
+            raise ServerDirectoryError(problem)
+        seen = self._look()
+        if self.account is None:
+            return [self.path]
+        changed = []
+        wanted = (mode, self.account.pw_uid, gid)
+        if seen.itself is None or _attributes(seen.itself) != wanted:
+            changed.append(self.path)
+            if not check_mode:
+                self._make(mode)
+                self._set(mode, gid)
+        for name in sorted({NODEINFO, DATABASE} & set(seen.entries)):
+            if stat.S_IMODE(seen.entries[name].st_mode) & 0o077:
+                changed.append(f"{self.path}/{name}")
+                if not check_mode:
+                    self._close(name)
+        return changed
+
+    def _make(self, mode: int) -> None:
+        keeper = self.keeper()
+        for_another = keeper is None and self.account is not None and self.account.pw_uid != os.geteuid()
+        above = 0o755 if for_another else 0o700 if mode == 0o700 else 0o711
+        with self.rights():
+            missing = [each for each in Path(self._real()).parents if not each.exists()]
+            for each in reversed(missing):
+                each.mkdir(0o700)
+                each.chmod(above)
+            with contextlib.suppress(FileExistsError):
+                Path(self._real()).mkdir(0o700)
+
+    def _set(self, mode: int, gid: int) -> None:
+        if self.account is None:
+            return
+        with self.rights():
+            handle = self._opened()
+        try:
+            seen = os.fstat(handle)
+            fresh = seen.st_uid == 0 and self.keeper() is None and not _names(handle)
+            if seen.st_uid != self.account.pw_uid and not fresh:
+                raise ServerDirectoryError(
+                    f"{self.called} belongs to {user_name(seen.st_uid)} now, so somebody changes it while it is "
+                    "deployed; find out who, and run this again"
+                )
+            # Never open to a group that it was not meant for
+            os.fchmod(handle, 0o700)
+            os.fchown(handle, self.account.pw_uid, gid)
+            os.fchmod(handle, mode)
+        finally:
+            os.close(handle)
+
+    def _close(self, name: str) -> None:
+        if self.account is None:
+            return
+        with acting_as(self.account):
+            handle = os.open(f"{self.path}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if stat.S_ISREG(os.fstat(handle).st_mode):
+                    os.fchmod(handle, 0o600)
+            finally:
+                os.close(handle)
+
+
+class SecretFile(Place):
+    """The file of the secret that signs logins, the account's and 0600.
+
+    :param path: as it was given.
+    :param account: the server's; None where it is still to be made.
+    :param user: the name of that account.
+    """
+
+    def __init__(self, path: str, account: pwd.struct_passwd | None, user: str) -> None:
+        super().__init__("devpi_server_secret_file", path, account, user)
+
+    def exists(self) -> bool:
+        """Whether something is there, a link to nothing too.
+
+        :raises ServerDirectoryError: nobody's rights are safe there.
+        """
+        with self.rights():
+            return os.path.lexists(self.path)
+
+    def problems(self) -> list[str]:
+        """Return why the file cannot hold the secret, each with the way out; nothing where it does or can be made."""
+        try:
+            with self.rights():
+                found = list(self._problems())
+        except ServerDirectoryError as error:
+            return [str(error)]
+        return found or list(self.out_of_reach())
+
+    def _problems(self) -> Iterator[str]:
+        above = Path(self.path).parent
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_IMODE(above.stat().st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
+                yield (
+                    f"{self.called} lies in {above}, where others can write, and devpi-server takes no secret from "
+                    f"there; chmod go-w {above}, or name another"
+                )
+        try:
+            handle = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            link = Path(self.path).is_symlink()
+            yield (
+                f"{self.called} {'is a link' if link else f'cannot be read ({error.strerror})'}; put the secret itself "
+                "there, or leave the variable as it is for one that is generated"
+            )
+            return
+        try:
+            seen = os.fstat(handle)
+            if not stat.S_ISREG(seen.st_mode):
+                yield f"{self.called} is {_kind(seen)} and no file; name a file, or one that is not there"
+            elif self.account is None or seen.st_uid != self.account.pw_uid:
+                yield (
+                    f"{self.called} belongs to {user_name(seen.st_uid)}, and the secret has to be the account's that "
+                    f"devpi-server runs as, {self.user} (devpi_server_user); name another, or one that is not there"
+                )
+            elif stat.S_IMODE(seen.st_mode) & 0o077:
+                yield f"{self.called} can be read by others, and devpi-server takes no such secret; chmod 0600 it"
+            elif not _is_secret(os.read(handle, LONGEST_SECRET + 1)):
+                yield (
+                    f"{self.called} holds no secret: one is a line of {SHORTEST_SECRET} bytes or more, as "
+                    "devpi-gen-secret makes it; name another file, or one that is not there"
+                )
+        finally:
+            os.close(handle)
+
+    def make(self) -> None:
+        """Make the file with a new secret of 32 random bytes, whole or not at all.
+
+        :raises ServerDirectoryError: nobody's rights are safe there, or the place cannot be written.
+        """
+        if self.account is None:
+            return
+        draft = f"{self.path}.{secrets.token_hex(8)}"
+        try:
+            with self.rights():
+                for each in reversed([each for each in Path(self.path).parents if not each.exists()]):
+                    each.mkdir(0o700)
+                    each.chmod(0o755)
+                handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+                with os.fdopen(handle, "wb") as file:
+                    file.write(base64.b64encode(secrets.token_bytes(32)))
+                    file.flush()
+                    if os.fstat(handle).st_uid != self.account.pw_uid:
+                        os.fchown(handle, self.account.pw_uid, self.account.pw_gid)
+                    os.fsync(handle)
+                try:
+                    # A link, unlike a rename, takes the place of nothing.
+                    os.link(draft, self.path)
+                except FileExistsError:
+                    pass
+                finally:
+                    Path(draft).unlink()
+        except OSError as error:
+            raise ServerDirectoryError(
+                f"{self.called} cannot be made: {error.filename or draft}: {error.strerror}; name another place"
+            ) from error
+
+
+def _names(directory: int) -> list[str]:
+    """Return the names of what an open directory holds."""
+    with os.scandir(directory) as entries:
+        return [entry.name for entry in entries]
+
+
+def _attributes(seen: os.stat_result) -> tuple[int, int, int]:
+    return stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid
+
+
+def _is_draft(name: str) -> bool:
+    return name == DRAFT or name.startswith(f"{DRAFT}.")
+
+
+def _may_be_left(name: str) -> bool:
+    """Whether a run of ours that was interrupted may have left an entry of this name."""
+    return name in {FILES, SECRET} or name.startswith(f"{SECRET}.") or _is_draft(name)
+
+
+def _is_secret(content: bytes) -> bool:
+    text = content.rstrip(b"\r\n")
+    lines = text.isascii() and b"\n" in text
+    enough = SHORTEST_SECRET <= len(content) <= LONGEST_SECRET and len(set(content)) >= FEWEST_BYTES
+    return enough and not lines
+
+
+def _kind(seen: os.stat_result) -> str:
+    kinds = {
+        stat.S_IFLNK: "a link",
+        stat.S_IFDIR: "a directory",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return kinds.get(stat.S_IFMT(seen.st_mode), "a file")

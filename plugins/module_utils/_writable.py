@@ -1,0 +1,73 @@
+# Copyright: The wheelhouse.devpi authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the places that a run will write to can be written, found out without leaving anything there."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Mapping
+
+# Some file systems cannot make a file without a name, which says nothing about others.
+UNSUPPORTED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
+WAYS_OUT = {
+    errno.EROFS: "its file system is mounted read-only; mount it for writing, as with mount -o remount,rw",
+    errno.ENOSPC: "no space is left there; free some",
+    errno.EDQUOT: "the quota there is used up; free some space or raise it",
+    errno.EACCES: "writing is not allowed there; look at its owner and mode, and at what AppArmor or SELinux say",
+    errno.EPERM: "writing is not allowed there; look for an immutable file or directory with lsattr, and for its owner",
+    errno.ENOTDIR: "something on the way there is no directory; move that away",
+    errno.EISDIR: "it is a directory; move it away",
+}
+
+
+def problems(places: Mapping[str, str]) -> list[str]:
+    """Return the places that cannot be written now, each with the reason and the way out.
+
+    :param places: by path, absolute, what is to be written there, such as ``the configuration of devpi-server``. A path
+        need not exist; then it is about the nearest directory above it that does.
+    """
+    found = []
+    for path, what in places.items():
+        number = _obstacle(Path(path))
+        if number:
+            problem = f"{what} goes to {path}, and {way_out(number)}"
+            found += [] if problem in found else [problem]
+    return found
+
+
+def sentence(error: OSError) -> str:
+    """Return what to tell a person of an error: the path, the reason and the way out."""
+    path = error.filename2 or error.filename or "a file"
+    return f"{path} could not be written or read ({error.strerror or error}): {way_out(error.errno or 0)}"
+
+
+def way_out(number: int) -> str:
+    """Return the reason and the way out of an error of the operating system.
+
+    :param number: as in :mod:`errno`.
+    """
+    return WAYS_OUT.get(number, f"{os.strerror(number)}; mend that, then run again")
+
+
+def _obstacle(path: Path) -> int:
+    """Return the errno that writing at the path would end in, 0 where there is none."""
+    try:
+        there = path
+        while not there.exists():
+            there = there.parent
+        if os.statvfs(there).f_flag & os.ST_RDONLY:
+            return errno.EROFS
+        if not there.is_dir():
+            if there != path:
+                return errno.ENOTDIR
+            # It is replaced by a rename, so what counts is where it lies.
+            there = there.parent
+            if os.statvfs(there).f_flag & os.ST_RDONLY:
+                return errno.EROFS
+        os.close(os.open(there, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        return 0 if error.errno in UNSUPPORTED else error.errno or 0
+    return 0

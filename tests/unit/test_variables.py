@@ -1,0 +1,538 @@
+"""The check of all variables before anything changes: what it refuses, in which words, and that the rest does no harm.
+
+Here the lookup runs in this process, with the roles' own defaults and Ansible's own templates. Whole hosts are the
+scenarios faults and hostile's.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from ansible_collections.wheelhouse.devpi.plugins.lookup import variable_problems
+from ansible_collections.wheelhouse.devpi.plugins.lookup.variable_problems import LookupModule, defaults_of, specs_of
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._variables import problems
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROLES = variable_problems.everyone()
+SPECS = {name: option for role in ROLES for name, option in specs_of(role).items()}
+ALL_DEFAULTS = {name: value for role in ROLES for name, value in defaults_of(role).items()}
+LOADER = DataLoader()
+CANARY = "Canary7f3"
+# What a message says that a machine made: Python's words, Jinja's, Ansible's
+RAW = re.compile(
+    r"Traceback|Error\b|NoneType|<class|object of type|has no attribute|unable to convert|argument '|elements value|"
+    r"undefined|Jinja|\bstr\b|\bint\b|\bdict\b|\bNone\b|got an|Validation of arguments",
+)
+
+
+def inventory(**given: Any) -> dict[str, Any]:
+    """Return the variables of a host of which the inventory says this much."""
+    variables: dict[str, Any] = {}
+    for role in ROLES:
+        for part in ("defaults", "vars"):
+            file = variable_problems.ROLES / role / part / "main.yml"
+            if file.exists():
+                variables |= LOADER.load_from_file(str(file), trusted_as_template=True) or {}
+    # Without a lookup of the account that runs this
+    variables["__devpi_person"] = "alice"
+    return {
+        **variables,
+        "inventory_hostname": "index.example.com",
+        "group_names": ["devpi"],
+        "role_path": str(variable_problems.ROLES / "checks"),
+        **given,
+    }
+
+
+DEFAULTS = inventory()
+PROXIED = {"group_names": ["devpi", "devpi_proxy"]}
+
+
+def refusals(*roles: str, **given: Any) -> list[str]:
+    """Return what the check says of a host whose inventory says this much."""
+    variables = {**DEFAULTS, **given}
+    lookup = LookupModule(loader=LOADER, templar=Templar(LOADER, variables))
+    return list(lookup.run(list(roles), variables))
+
+
+@pytest.mark.parametrize("given", [{}, PROXIED], ids=["alone", "behind nginx"])
+def test_defaults_are_right(given: dict[str, Any]) -> None:
+    assert refusals(**given) == []
+
+
+@pytest.mark.parametrize("name", ["howto", "localhost", "production"])
+def test_inventories_are_right(name: str) -> None:
+    text = (variable_problems.ROLES.parent / "inventory" / name).read_text("utf-8")
+    found = yaml.safe_load(text)
+    given = {**found["devpi"]["vars"], **found.get("devpi_proxy", {}).get("vars", {}), "devpi_ca_bundle": ""}
+    groups = {"group_names": list(found)}
+    assert refusals(**given, **groups) == []
+
+
+def test_variables_of_all_roles_are_told_at_once() -> None:
+    found = refusals(
+        devpi_port="eighty",
+        devpi_users=None,
+        devpi_password=4711,
+        devpi_environment="A=1",
+        devpi_supervisor_umask="999",
+        devpi_proxy_addresses="192.0.2.1",
+        devpi_venv_path="/etc",
+    )
+    assert [problem.split()[0] for problem in sorted(found)] == [
+        "devpi_environment",
+        "devpi_password",
+        "devpi_port",
+        "devpi_proxy_addresses",
+        "devpi_supervisor_umask",
+        "devpi_users",
+        "devpi_venv_path",
+    ]
+
+
+def test_only_the_roles_of_the_play_are_looked_at() -> None:
+    given = {"devpi_proxy_addresses": "192.0.2.1", "devpi_supervisor_umask": 27}
+    (problem,) = refusals("wheelhouse.devpi.proxy", "somebody.elses.role", **given)
+    assert problem.startswith(
+        "devpi_proxy_addresses is the text '192.0.2.1' and has to be a list; write it as [192.0.2.1]"
+    )
+
+
+def test_text_from_the_command_line_is_read_as_a_number() -> None:
+    assert refusals(devpi_port="3142", devpi_private="yes", devpi_supervisor_autorestart=False) == []
+
+
+def test_default_that_is_made_of_a_wrong_value_is_not_told_too() -> None:
+    given = {"devpi_server_dir": "/opt/devpi/venv/data", "devpi_host": 7, **PROXIED}
+    assert sorted(problem.split()[0] for problem in refusals(**given)) == ["devpi_host", "devpi_server_dir"]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("{{ nowhere }}", "devpi_index is a template that needs nowhere, and that is not defined; define it"),
+        ("{{ given.by.nobody }}", "devpi_index is a template that needs"),
+        ("{{ 1 / 0 }}", "devpi_index is a template that cannot be filled in; correct it"),
+        ("{{ outer }}", "devpi_index is a template that needs inner"),
+    ],
+)
+def test_template_that_cannot_be_filled_in_is_named(value: str, words: str) -> None:
+    (problem,) = refusals(devpi_index=trust_as_template(value), outer=trust_as_template("{{ inner }}"))
+    assert problem.startswith(words)
+
+
+def test_variable_that_is_misspelt_is_refused() -> None:
+    (problem,) = refusals(devpi_privat=True, devpi_colour="blue")
+    assert problem.startswith("devpi_privat is no variable of this collection, so it has no effect; ")
+    assert "write it as devpi_private, or" in problem
+
+
+def test_variables_of_roles_that_are_not_in_the_play_are_known() -> None:
+    assert refusals("pypirc", devpi_supervisor_umask="077") == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"devpi_password": [CANARY]},
+        {"devpi_password": f"{CANARY}\n"},
+        {"devpi_root_password": {"a": CANARY}},
+        {"devpi_users": f"name: ann, password: {CANARY}"},
+        {"devpi_users": [f"ann:{CANARY}"]},
+        {"devpi_users": [{"name": {"password": CANARY}}]},
+        {"devpi_users": [{"name": "ann", "password": {"x": CANARY}}]},
+        {"devpi_users": [{"name": "ann", "password_hash": CANARY}]},
+        {"devpi_users": [{"name": "ann", f"{CANARY} x": 1}]},
+        {"devpi_users": [{"name": "ann", "indexes": f"- password: {CANARY}"}]},
+        {"devpi_users": [{"name": "ann", "indexes": [{"name": "m", "mirror_url": f"ftp://u:{CANARY}@example.com"}]}]},
+        {"devpi_environment": CANARY},
+        {"devpi_environment": {"A": [CANARY]}},
+        {"devpi_environment": {"A": f"{CANARY}\nB"}},
+        {"devpi_environment": [{"A": CANARY}]},
+        {"devpi_server_options": {"ldap-password": [{"x": CANARY}]}},
+        {"devpi_server_options": {"ldap-password": f"{CANARY}\n"}},
+        {"devpi_mirror_url": f"https://u:{CANARY}@exa mple.com"},
+        {"devpi_url": f"https://u:{CANARY}@example.com/"},
+        {"devpi_venv_index_url": f"https://u:{CANARY}@example.com:99999/"},
+        {"devpi_venv_find_links": f"s3://u:{CANARY}@example.com/"},
+        {"devpi_venv_extra_packages": [f"@ https://u:{CANARY}@example.com/x"]},
+        {"devpi_pypirc_repositories": [{"name": "x", "repository": "y", "password": [CANARY]}]},
+        {"devpi_pypirc_repositories": [{"name": "x", "repository": f"https://u:{CANARY}@example.com/"}]},
+        {"devpi_pypirc_repositories": [{"name": "x", "repository": "https://example.com", "password": f"{CANARY}\n"}]},
+        {"devpi_pypirc_repositories": f"x {CANARY}"},
+    ],
+    ids=json.dumps,
+)
+def test_no_secret_is_shown(given: dict[str, Any]) -> None:
+    found = refusals(**given)
+    assert found
+    assert CANARY not in "\n".join(found)
+
+
+PATHS = [name for name, option in SPECS.items() if option["type"] == "path" and name != "devpi_venv_lock"]
+MADE = [
+    "devpi_credentials_dir",
+    "devpi_venv_path",
+    "devpi_server_dir",
+    "devpi_server_secret_file",
+    "devpi_supervisor_directory",
+    "devpi_supervisor_log_file",
+    "devpi_proxy_access_log",
+]
+
+
+@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize(
+    "path",
+    [
+        "srv/x",
+        "~/x",
+        "./x",
+        "/srv/../etc/x",
+        "/srv/x/",
+        "//srv/x",
+        "/srv/a b",
+        "/srv/$x",
+        "/srv/x;",
+        "/srv/%h",
+        "/srv/é",
+    ],
+)
+def test_paths_that_are_not_plain_are_refused(name: str, path: str) -> None:
+    (problem,) = [each for each in refusals(**{name: path}) if each.startswith(f"{name} ")]
+    assert f"{path!r}" in problem
+    assert ";" in problem
+
+
+@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("path", ["/", "/etc", "/home", "/var/lib", "/proc/self", "/usr/local/bin"])
+def test_directories_of_the_system_are_refused(name: str, path: str) -> None:
+    (problem,) = [each for each in refusals(**{name: path}) if each.startswith(f"{name} ")]
+    assert problem.startswith(f"{name} {path!r} is ")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"devpi_venv_path": "/var/lib/devpi/venv"}, "devpi_venv_path /var/lib/devpi/venv lies in devpi_server_dir"),
+        ({"devpi_venv_path": "/var/lib/devpi"}, "devpi_venv_path /var/lib/devpi is devpi_server_dir"),
+        ({"devpi_server_dir": "/opt/devpi/venvs/x"}, "devpi_server_dir /opt/devpi/venvs/x lies in /opt/devpi/venvs"),
+        ({"devpi_credentials_dir": "/var/lib/devpi/p"}, "devpi_credentials_dir /var/lib/devpi/p lies in devpi_server_"),
+        ({"devpi_server_dir": "/etc/devpi/credentials/x"}, "devpi_server_dir /etc/devpi/credentials/x lies in devpi_c"),
+        ({"devpi_server_secret_file": "/opt/devpi/venv/s"}, "devpi_server_secret_file /opt/devpi/venv/s lies in devpi"),
+        ({"devpi_server_secret_file": "/var/lib/devpi/+files/s"}, "devpi_server_secret_file /var/lib/devpi/+files/s"),
+        ({"devpi_server_secret_file": "/var/lib/devpi/.sqlite"}, "devpi_server_secret_file /var/lib/devpi/.sqlite"),
+        ({"devpi_server_secret_file": "/etc/devpi"}, "devpi_server_secret_file /etc/devpi is a file, and"),
+        ({"devpi_supervisor_log_file": "/var/lib/devpi/+files/log"}, "devpi_supervisor_log_file /var/lib/devpi/+fil"),
+        ({"devpi_supervisor_log_file": "/opt/devpi/venv/log"}, "devpi_supervisor_log_file /opt/devpi/venv/log lies"),
+        ({"devpi_supervisor_log_file": "/var/lib/devpi/.secret"}, "devpi_server_secret_file /var/lib/devpi/.secret is"),
+        ({"devpi_proxy_access_log": "/srv/k", "devpi_proxy_key": "/srv/k"}, "devpi_proxy_access_log /srv/k is devpi_p"),
+        ({"devpi_tokens": [{"user": "a", "path": "/etc/devpi/credentials/a"}]}, "devpi_tokens[0].path /etc/devpi/cred"),
+        (
+            {"devpi_tokens": [{"user": "a", "path": "/srv/t"}] * 2},
+            "devpi_tokens[1].path /srv/t is devpi_tokens[0].path",
+        ),
+        ({"devpi_tokens": [{"user": "a", "path": "/etc"}]}, "devpi_tokens[0].path '/etc' is a directory of the system"),
+    ],
+    ids=str,
+)
+def test_paths_that_would_replace_or_expose_one_another_are_refused(given: dict[str, Any], words: str) -> None:
+    (problem,) = refusals(**given)
+    assert problem.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"devpi_port": 443, **PROXIED}, "devpi_port 443 is nginx's own"),
+        ({"devpi_proxy_inner_port": 3141, **PROXIED}, "devpi_proxy_inner_port 3141 is that of the server"),
+        ({"devpi_proxy_inner_port": 80, **PROXIED}, "devpi_proxy_inner_port 80 is that of nginx"),
+        ({"devpi_port": 440, "devpi_server_workers": 3, **PROXIED}, "devpi_server_workers 3 asks for port 443"),
+        ({"devpi_port": 65533, "devpi_server_workers": 2, **PROXIED}, "devpi_server_workers 2 asks for port 65536"),
+        (
+            {"devpi_server_workers": 2, "devpi_proxy_inner_port": 3144, **PROXIED},
+            "devpi_server_workers 2 asks for port",
+        ),
+        ({"devpi_supervisor_umask": "077", **PROXIED}, "devpi_supervisor_umask '077' keeps nginx from reading"),
+        ({"devpi_server_argon2_memory_cost": 16}, "devpi_server_argon2_memory_cost 16 is too little for"),
+        ({"devpi_server_user": "root"}, "devpi_server_user is root, and"),
+        ({"devpi_supervisor_program": "../x"}, "devpi_supervisor_program '../x' is no name of a program"),
+        ({"devpi_supervisor_program": "x-worker-1"}, "devpi_supervisor_program 'x-worker-1' ends as"),
+        ({"devpi_supervisor_exitcodes": [0, 256]}, "devpi_supervisor_exitcodes[1] 256 is out of range"),
+        ({"devpi_venv_extra_packages": ["a==1\nb==2"]}, "devpi_venv_extra_packages[0], 'a==1\\nb==2', has a newline"),
+        ({"devpi_venv_extra_packages": ["--index-url=https://x"]}, "devpi_venv_extra_packages[0] '--index-url"),
+        ({"devpi_index_bases": ["pypi"]}, "devpi_index_bases[0] 'pypi' is not of the form user/index"),
+        ({"devpi_tokens": [{"user": "a"}]}, "devpi_tokens[0] lacks path"),
+        ({"devpi_users": [{"indexes": []}]}, "devpi_users[0] lacks name"),
+        (
+            {"devpi_supervisor_stopsignal": "STOP"},
+            "devpi_supervisor_stopsignal is the text 'STOP' and has to be one of",
+        ),
+    ],
+    ids=str,
+)
+def test_values_that_cannot_work_are_refused(given: dict[str, Any], words: str) -> None:
+    (problem,) = refusals(**given)
+    assert problem.startswith(words)
+
+
+# What stands in the place of a value, by what it tries
+BAD: dict[str, Any] = {
+    "null": None,
+    "empty": "",
+    "spaces": "   ",
+    "empty list": [],
+    "empty dictionary": {},
+    "number": 4711,
+    "negative number": -1,
+    "huge number": 10**30,
+    "fraction": 1.5,
+    "true": True,
+    "false": False,
+    "list": ["a", "b"],
+    "list of null": [None],
+    "list of lists": [[["a"]]],
+    "list of numbers": [1, 2],
+    "list of dictionaries": [{"a": 1}],
+    "dictionary": {"a": "b"},
+    "nested dictionary": {"a": {"b": ["c"]}},
+    "dictionary with a number for a name": {1: 2},
+    "text": "some text",
+    "word": "word",
+    "newline": "a\nb",
+    "newline at the end": "a\n",
+    "carriage return": "a\rb",
+    "section of an ini": "x\n[program:x]\ncommand=/bin/sh",
+    "tabulator": "a\tb",
+    "NUL": "a\x00b",
+    "escape": "a\x1b[31mb",
+    "quote": 'a"b',
+    "apostrophe": "a'b",
+    "backslash": "a\\b",
+    "percent": "100%",
+    "expansion": "%(ENV_HOME)s",
+    "dollar": "$HOME",
+    "command": "$(id)",
+    "backtick": "`id`",
+    "semicolon": "a ;b",
+    "end of a directive": "a; } server { listen 1;",
+    "hash": "a #b",
+    "colon": "a: b",
+    "template as data": "{{ x }}",
+    "statement as data": "{% for %}",
+    "template": trust_as_template("{{ nowhere }}"),
+    "template of an unknown key": trust_as_template("{{ devpi_environment.nowhere }}"),
+    "broken template": trust_as_template("{{ 1 + }}"),
+    "template that fails": trust_as_template("{{ 'a' | int / 0 }}"),
+    "long": "x" * 5000,
+    "long path": "/srv/" + "x" * 5000,
+    "long address": "https://example.com/" + "x" * 5000,
+    "unicode": "ünïcödé",
+    "other script": "パッケージ",
+    "right to left": "a\u202eb",
+    "line separator": "a\u2028b",
+    "half a character": "a\ud800b",
+    "emoji": "📦",
+    "root": "root",
+    "dot": ".",
+    "dots": "..",
+    "reserved in addresses": "+simple",
+    "reserved in supervisor": "all",
+    "reserved in pypirc": "distutils",
+    "none": "none",
+    "option": "--help",
+    "yes": "yes",
+    "path": "/srv/x",
+    "path of the system": "/etc",
+    "relative path": "../x",
+    "home": "~",
+    "address": "https://example.com/x",
+    "address with a login": f"https://u:{CANARY}@example.com/",
+    "other protocol": "file:///etc/passwd",
+    "script": "javascript:alert(1)",
+}
+SECRETS = ("devpi_password", "devpi_root_password")
+# An element of these lists, or a key of these dictionaries, is what is tried.
+WITHIN: dict[str, Callable[[Any], Any]] = {
+    "devpi_index_bases[]": lambda bad: {"devpi_index_bases": [bad]},
+    "devpi_venv_extra_packages[]": lambda bad: {"devpi_venv_extra_packages": [bad]},
+    "devpi_proxy_names[]": lambda bad: {"devpi_proxy_names": [bad]},
+    "devpi_proxy_networks[]": lambda bad: {"devpi_proxy_networks": [bad]},
+    "devpi_proxy_addresses[]": lambda bad: {"devpi_proxy_addresses": [bad]},
+    "devpi_supervisor_exitcodes[]": lambda bad: {"devpi_supervisor_exitcodes": [bad]},
+    "devpi_environment{}": lambda bad: {"devpi_environment": {"NAME": bad}},
+    "devpi_server_options{}": lambda bad: {"devpi_server_options": {"keyfs-cache-size": bad}},
+    **{
+        f"devpi_users[].{key}": lambda bad, key=key: {"devpi_users": [{"name": "ann", key: bad}]}
+        for key in SPECS["devpi_users"]["options"]
+    },
+    **{
+        f"devpi_users[].indexes[].{key}": lambda bad, key=key: {
+            "devpi_users": [{"name": "ann", "indexes": [{"name": "dev", key: bad}]}]
+        }
+        for key in SPECS["devpi_users"]["options"]["indexes"]["options"]
+    },
+    **{
+        f"devpi_tokens[].{key}": lambda bad, key=key: {"devpi_tokens": [{"user": "ann", "path": "/srv/t", key: bad}]}
+        for key in SPECS["devpi_tokens"]["options"]
+    },
+    **{
+        f"devpi_pypirc_repositories[].{key}": lambda bad, key=key: {
+            "devpi_pypirc_repositories": [{"name": "x", "repository": "https://example.com/x", key: bad}]
+        }
+        for key in SPECS["devpi_pypirc_repositories"]["options"]
+    },
+}
+
+
+def cases() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for kind, bad in BAD.items():
+        for name in SPECS:
+            yield name, kind, {name: bad}
+        for place, give in WITHIN.items():
+            yield place, kind, give(bad)
+    # Any character of ASCII, and some beyond, in the middle of what is right
+    for character in [*map(chr, range(128)), "\x80", "\xa0", "\u200b", "\u2028", "\ufeff", "é", "Ⅻ"]:
+        for name, option in SPECS.items():
+            right = DEFAULTS[name]
+            if option["type"] in ("str", "path") and isinstance(right, str) and "{{" not in right and right:
+                middle = len(right) // 2
+                yield name, f"with {character!r}", {name: right[:middle] + character + right[middle:]}
+
+
+class Figures:
+    """What came of the cases."""
+
+    def __init__(self) -> None:
+        self.tried = self.refused = self.worked = 0
+        self.wrong: dict[str, list[str]] = {
+            "in raw words": [],
+            "unnamed": [],
+            "with a secret": [],
+            "late": [],
+            "harmful": [],
+        }
+
+    def __str__(self) -> str:
+        counted = ", ".join(f"{len(found)} {what}" for what, found in self.wrong.items())
+        return f"bad inputs: {self.tried} tried, {self.refused} refused, {self.worked} worked; {counted}"
+
+
+VALUES = {name: Templar(LOADER, DEFAULTS).template(raw) for name, raw in DEFAULTS.items() if name in SPECS}
+MADE_OF = {name: variable_problems._names_in(name, DEFAULTS) for name in SPECS if DEFAULTS[name] == ALL_DEFAULTS[name]}
+TEMPLATES = {
+    file.name: file.read_text("utf-8")
+    for role in ROLES
+    for file in (variable_problems.ROLES / role / "templates").glob("*.j2")
+}
+OTHERS = {"ansible_managed": "Ansible", "__devpi_program": DEFAULTS["__devpi_supervisor_server"]}
+NAMES_IN = {
+    file: set().union(
+        *(
+            {name, *variable_problems._names_in(name, DEFAULTS)}
+            for name in set(variable_problems.NAMED.findall(text)) & set(DEFAULTS)
+        )
+    )
+    for file, text in TEMPLATES.items()
+}
+
+
+def found_in(kind: str, given: dict[str, Any]) -> list[str]:
+    """Return what the check says; templates are filled in only where there are any."""
+    if "template" in kind and "as data" not in kind:
+        return refusals(**given)
+    derived = {name: names for name, names in MADE_OF.items() if name not in given}
+    stale = {name for name, names in derived.items() if names & set(given)}
+    return problems(
+        SPECS, {name: value for name, value in {**VALUES, **given}.items() if name not in stale}, made_of=derived
+    )
+
+
+def rendered(file: str, given: dict[str, Any]) -> str:
+    variables = {**DEFAULTS, **OTHERS, **given, **PROXIED}
+    return str(Templar(LOADER, variables).template(trust_as_template(TEMPLATES[file])))
+
+
+def skeleton(file: str, text: str) -> Any:
+    """Return what a file's reader sees of its structure: sections and keys, or blocks and the names of directives."""
+    if file == "program.conf.j2":
+        parser = configparser.RawConfigParser(inline_comment_prefixes=(";", "#"))
+        parser.read_string(text)
+        # An environment is a line of its own only where there is one.
+        return {section.split(":")[0]: sorted({*parser[section]} - {"environment"}) for section in parser.sections()}
+    if file == "devpi-server.yml.j2":
+        return list(yaml.safe_load(text))
+    if file == "devpi.conf.j2":
+        bare = re.sub(r'"(\\.|[^"\\])*"', "", text)
+        return [bare.count("server {"), bare.count("{") - bare.count("}"), bare.count("location ")]
+    return type(json.loads(text))
+
+
+SKELETONS = {file: skeleton(file, rendered(file, {})) for file in TEMPLATES}
+
+
+def harm(given: dict[str, Any]) -> Iterator[str]:
+    """Yield where values that were let pass would be refused later, or read as something else."""
+    # What the roles say when their turn comes
+    said = ArgumentSpecValidator(SPECS).validate({**VALUES, **given}, validate_role_argument_spec=True).error_messages
+    yield from (f"late: {each}" for each in said)
+    # What is made of them by default
+    stale = {name for name, names in MADE_OF.items() if names & set(given) and name not in given}
+    if stale:
+        templar = Templar(LOADER, {**DEFAULTS, **given})
+        anew = {name: templar.template(DEFAULTS[name]) for name in stale}
+        yield from (f"late: {each}" for each in problems(SPECS, {**VALUES, **given, **anew}))
+    for file, names in NAMES_IN.items():
+        # What is true or false chooses among structures.
+        if names & {name for name in given if SPECS[name]["type"] != "bool"}:
+            try:
+                seen = skeleton(file, rendered(file, given))
+            except Exception as error:
+                yield f"harmful: {file} cannot be made or read, {type(error).__name__} {error}"
+            else:
+                if seen != SKELETONS[file]:
+                    yield f"harmful: {file} has another structure, {seen}"
+
+
+def test_bad_inputs_are_refused_in_plain_words_or_do_no_harm(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = Figures()
+    began = time.monotonic()
+    for place, kind, given in cases():
+        figures.tried += 1
+        label = f"{place}, {kind}"
+        (name,) = given
+        try:
+            said = found_in(kind, given)
+        except Exception as error:
+            figures.wrong["in raw words"].append(f"{label}: {type(error).__name__} {error}")
+            continue
+        if not said:
+            figures.worked += 1
+            for told in harm(given):
+                figures.wrong[told.split(":")[0]].append(f"{label}: {told}")
+            continue
+        figures.refused += 1
+        text = "\n".join(said)
+        if CANARY in text:
+            figures.wrong["with a secret"].append(f"{label}: {text}")
+        for problem in said:
+            if RAW.search(re.sub(r"'.*'", "", problem)):
+                figures.wrong["in raw words"].append(f"{label}: {problem}")
+            if not problem.startswith(name) or not re.search(r"[;.:] \w", problem) or len(problem) > 600:
+                figures.wrong["unnamed"].append(f"{label}: {problem}")
+    with capsys.disabled():
+        print(f"\n{figures} ({time.monotonic() - began:.1f} s)")
+    assert figures.tried > 5000
+    assert figures.worked > 100
+    assert {what: found for what, found in figures.wrong.items() if found} == {}
