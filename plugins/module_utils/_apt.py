@@ -8,11 +8,32 @@ Not by the module apt, for that would first install python3-apt where it is miss
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._process import Beside
 
-# An installation that was killed keeps apt-get from another until dpkg has configured what lies about unpacked.
+# For how long, in seconds, another program may keep apt's locks, as apt-daily does after a boot
+PATIENCE = 120
+# apt-get itself waits for dpkg's lock alone, not for those of its lists and of its archives. An installation that was
+# killed keeps it from another until dpkg has configured what lies about unpacked.
 INSTALL = """
-install() { apt-get --yes --quiet --no-install-recommends --option=DPkg::Lock::Timeout=120 install "$@"; }
+patience=$0
+end=$(($(date +%s) + patience))
+# A file, for a service that a package starts would keep a pipe open.
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+install() {
+  while :; do
+    apt-get --yes --quiet --no-install-recommends --option=DPkg::Lock::Timeout="$patience" install "$@" >"$log" 2>&1
+    code=$?
+    if [ $code = 0 ] || [ "$(date +%s)" -ge "$end" ] || ! grep -Eq 'Could not get lock|Unable to lock' "$log"; then
+      cat "$log"
+      return $code
+    fi
+    sleep 1
+  done
+}
 install "$@" || { dpkg --configure -a && install "$@"; }
 """
 
@@ -25,7 +46,8 @@ class Installation:
 
     def __init__(self, packages: list[str]) -> None:
         self._packages = packages
-        self._apt_get = Beside(["sh", "-c", INSTALL, "install", *packages], {"DEBIAN_FRONTEND": "noninteractive"})
+        command = ["sh", "-c", INSTALL, str(PATIENCE), *packages]
+        self._apt_get = Beside(command, {"DEBIAN_FRONTEND": "noninteractive"})
 
     def wait(self) -> str:
         """Return nothing when the packages are installed, and what is to be told when they could not be."""
@@ -34,3 +56,30 @@ class Installation:
             return ""
         last = "\n".join(said.strip().splitlines()[-8:])
         return f"apt-get could not install {' '.join(self._packages)} (exit status {code}):\n{last}"
+
+
+def refresh(module: Any, options: list[str]) -> str:
+    """Refresh apt's package lists, as soon as no other program is at it.
+
+    :param module: the running AnsibleModule.
+    :param options: of apt-get, such as where the lists are.
+    :returns: what is to be told where that failed; nothing where it did not.
+    """
+    end = time.monotonic() + PATIENCE
+    while True:
+        command = ["apt-get", *options, "--option", "APT::Update::Error-Mode=any", "update"]
+        rc, out, err = module.run_command(command, environ_update={"LC_ALL": "C.UTF-8"})
+        locked = "Could not get lock" in err or "Unable to lock" in err
+        if rc == 0 or not locked or time.monotonic() > end:
+            break
+        time.sleep(1)
+    if rc == 0:
+        return ""
+    if locked:
+        holder = next((line for line in err.splitlines() if "Could not get lock" in line), err.strip())
+        return (
+            f"apt's package lists were in use by another program for {PATIENCE} s ({holder.strip()}); wait until it "
+            "has ended, and run this again"
+        )
+    last = (err.strip() or out.strip()).splitlines()[-1:]
+    return f"apt-get update failed: {''.join(last)}; a package is missing, so the sources in /etc/apt must be reachable"

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Mapping
 
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
+
 
 class Beside:
     """A program that runs beside its caller until that waits for it.
@@ -27,7 +29,7 @@ class Beside:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - wait closes it
         self._process = subprocess.Popen(
             command,
-            env={**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})},
+            env={**os.environ, **SYSTEM_PROGRAMS, "LC_ALL": "C.UTF-8", **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=self._said,
             stderr=self._said,
@@ -45,6 +47,7 @@ def detach(command: list[str]) -> None:
     """Start a program that outlives the module, and whose end and output nobody looks at."""
     subprocess.Popen(
         command,
+        env={**os.environ, **SYSTEM_PROGRAMS},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

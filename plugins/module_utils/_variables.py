@@ -383,9 +383,15 @@ def _users(place: str, value: list[Mapping[str, Any]]) -> Iterator[str]:
         here = f"{place}[{number}]"
         yield from _devpi_name("user")(here, user["name"])
         if user.get("password_hash"):
-            always = user.get("update_password") == "always"
-            given = {key: user.get(key) or None for key in ("password", "password_hash")}
-            yield from flaws_of_hash(User(user["name"], here, update_password=always, **given))
+            yield from flaws_of_hash(
+                User(
+                    user["name"],
+                    here,
+                    update_password=user.get("update_password") == "always",
+                    password=user.get("password") or None,
+                    password_hash=user["password_hash"],
+                )
+            )
         for position, index in enumerate(user.get("indexes") or []):
             yield from _devpi_name("index")(f"{here}.indexes[{position}]", index["name"])
             for base_number, base in enumerate(index.get("bases") or []):

@@ -129,6 +129,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials impo
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._host_lock import HostBusyError, one_at_a_time
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._kept_file import KeptFile
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_directory import (
     SecretFile,
     ServerDirectory,
@@ -314,6 +315,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    module.run_command_environ_update = SYSTEM_PROGRAMS
     server = Server(module)
     try:
         with contextlib.nullcontext() if module.check_mode else one_at_a_time():

@@ -47,13 +47,17 @@ options:
     default: http://127.0.0.1:3141
   python:
     description:
-      - The interpreter of the virtual environment. V(python3) and V(python3.8) stand for Debian's packages; an absolute
-        path is used as it is.
+      - The interpreter of the virtual environment. V(python3) and V(python3.8) are those of Debian's packages, whatever
+        C(PATH) says; an absolute path has to be one that O(server_user) can run and only root can change.
     type: str
     default: python3
+  again:
+    description: The command that the person typed, as far as it may be shown, for messages that end in one.
+    type: str
+    default: ansible-playbook wheelhouse.devpi.site
   venv_path:
-    description: The virtual environment of devpi.
-    type: path
+    description: The link to the virtual environment of devpi.
+    type: str
     default: /opt/devpi/venv
   server_user:
     description: The account that devpi-server runs as.
@@ -63,7 +67,7 @@ options:
     description: The directory of devpi-server's data.
     type: path
     default: /var/lib/devpi
-  secret_file:
+  signing_file:
     description: The file of the secret that signs logins; empty where it is C(.secret) in O(server_dir).
     type: path
     default: ""
@@ -87,6 +91,15 @@ options:
     description: The index that C(~/.pypirc) and the devpi client are pointed at.
     type: str
     default: ""
+  lock:
+    description: The lock, on the controller.
+    type: str
+    default: ""
+  locked:
+    description: What the lock names, as C(name==version).
+    type: list
+    elements: str
+    default: []
   extra_packages:
     description: Requirements that are installed beside the lock's; each needs its version and hash.
     type: list
@@ -144,6 +157,10 @@ options:
     description: The group of nginx's workers.
     type: str
     default: www-data
+  proxy_access_log:
+    description: The log of requests, which nginx opens as root; empty where there is none.
+    type: path
+    default: ""
   proxy_networks:
     description: The networks that may read what is closed to others.
     type: list
@@ -242,6 +259,7 @@ from typing import Any, Mapping
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils import _program_file, _writable
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._apt import refresh
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
     Client,
     ClientError,
@@ -252,10 +270,21 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import understood
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._environment import (
+    STORE,
+    account_or_nobody,
+    as_account,
+    closed_to,
+    interpreter,
+    occupant,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._home import Home
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import Listener, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._nginx_sites import sites
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError, exposed
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._requirements import lock_problem, pin_problem
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_directory import SecretFile, ServerDirectory
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_process import is_server, started_by_hand
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_settings import (
@@ -284,6 +313,15 @@ NGINX = Path("/usr/sbin/nginx")
 OUR_SITE = "/etc/nginx/conf.d/devpi.conf"
 # As certificates and nginx's server_name take it; no wildcard, because the first one stands in links.
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
+
+
+# The first line is whether it will do, each other one a directory that it loads modules from.
+INTERPRETER = """
+import sys, os, venv, ensurepip
+print(sys.version_info >= (3, 8))
+for path in {os.path.realpath(sys.executable), *(path for path in sys.path if path)}:
+    print(path)
+"""
 
 
 class Preflight:
@@ -319,8 +357,10 @@ class Preflight:
         seen["server_url"] = self._server_url()
         if self.roles & {"server", "supervisor"} and not seen["server_url"]:
             self._memory()
-        if "venv" in self.roles and not Path(self.params["venv_path"], "installed-from").exists():
-            self._disk("devpi_venv_path", self.params["venv_path"])
+        if "venv" in self.roles:
+            self._venv_place()
+            if not Path(self.params["venv_path"]).is_symlink():
+                self._disk("devpi_venv_path", STORE)
         if "server" in self.roles:
             self._other_configuration()
             self._server_account()
@@ -389,7 +429,7 @@ class Preflight:
     def _server_places(self) -> list[str]:
         """Return why the server's directory or its secret cannot be where they are to be."""
         user, directory = self.params["server_user"], self._directory
-        secret = SecretFile(self.params["secret_file"] or f"{directory.path}/.secret", _account(user), user)
+        secret = SecretFile(self.params["signing_file"] or f"{directory.path}/.secret", _account(user), user)
         # What lies in a directory that cannot be used is no problem of its own.
         found = directory.problems()
         if not found or not secret.path.startswith(f"{directory.path}/"):
@@ -431,12 +471,9 @@ class Preflight:
                 f"devpi_ca_bundle {bundle} is no file on {os.uname().nodename}; put the bundle there, "
                 "or leave the variable empty"
             )
-        for package in self.params["extra_packages"]:
-            if "==" not in package or "--hash=" not in package:
-                self.problems.append(
-                    f"devpi_venv_extra_packages has {package!r} without version and hash; write it as "
-                    "name==version --hash=sha256:…, as uv pip compile --generate-hashes does"
-                )
+        self.problems += filter(None, map(pin_problem, self.params["extra_packages"]))
+        if "venv" in self.roles and self.params["lock"]:
+            self.problems += filter(None, [lock_problem(self.params["lock"], self.params["locked"])])
 
     def _missing_packages(self) -> list[str]:
         wanted = []
@@ -446,6 +483,8 @@ class Preflight:
                 self._interpreter(python)
             elif re.fullmatch(r"python3(\.\d+)?", python):
                 wanted.append(python + "-venv")
+                if self._installed(python + "-venv"):
+                    self._interpreter(interpreter(python))
             else:
                 self.problems.append(
                     f"devpi_python {python!r} is neither a Debian package such as python3 or python3.11 "
@@ -462,11 +501,65 @@ class Preflight:
         return missing
 
     def _interpreter(self, python: str) -> None:
-        said = self._said([python, "-c", "import sys, venv, ensurepip; print(sys.version_info >= (3, 8))"])
-        if said.strip() != "True":
+        """Note why the service's account could not run the interpreter, or root should not."""
+        account = account_or_nobody(self.params["server_user"])
+        told = f"devpi_python {self.params['python']!r} "
+        way = f"; name another, or python3 for Debian's: {self.params['again']} -e devpi_python=python3"
+        if not Path(python).is_file():
+            self.problems.append(f"{told}is {python}, and there is no such file{way}")
+            return
+        closed = closed_to(account, python)
+        if closed:
             self.problems.append(
-                f"devpi_python {python!r} is not a Python 3.8 or newer with the modules venv and ensurepip; "
-                "name one that is, or python3 for the one that apt has"
+                f"{told}leads to {os.path.realpath(python)}, and the account {account.pw_name}, which is to run it, "
+                f"may not enter {closed}{way}"
+            )
+            return
+        place = exposed(python)
+        if place is None:
+            # Nothing of root's rights is in it yet: what it loads is looked at first.
+            said = self._said([*as_account(account), python, "-I", "-S", "-c", INTERPRETER])
+            version, _line, paths = said.partition("\n")
+            if version != "True":
+                self.problems.append(
+                    f"{told}is not a Python 3.8 or newer with the modules venv and ensurepip that the account "
+                    f"{account.pw_name} can run{way}"
+                )
+                return
+            place = next(filter(None, map(exposed, paths.splitlines())), None)
+        if place is not None:
+            self.problems.append(f"{told}would be run by root, and others than root can change {place}{way}")
+
+    def _venv_place(self) -> None:
+        """Note what may not be replaced by the link to the environment, or cannot hold one."""
+        path = self.params["venv_path"]
+        account = account_or_nobody(self.params["server_user"])
+        try:
+            occupant(path)
+        except PathError as error:
+            self.problems.append(f"devpi_venv_path: {error}")
+            return
+        for place in (path, f"{STORE}/environment"):
+            closed = closed_to(account, place)
+            if closed:
+                self.problems.append(
+                    f"devpi_venv_path {path}: the account {account.pw_name}, which is to run the environment, may not "
+                    f"enter {closed}; chmod a+x {closed}"
+                    + (", or name another path" if place == path else f": environments are made in {STORE}")
+                )
+            there = next(parent for parent in Path(place).parents if os.path.lexists(parent))
+            if not there.is_dir():
+                self.problems.append(f"devpi_venv_path {path}: {there} is no directory; move it away")
+            elif not os.access(there, os.W_OK):
+                self.problems.append(
+                    f"devpi_venv_path {path}: nothing can be written to {there}, whose file system is read-only; mount "
+                    "it for writing, or name another path"
+                )
+        place = exposed(f"{STORE}/environment")
+        if place is not None:
+            self.problems.append(
+                f"environments are made in {STORE}, and others than root can change {place}; chown root: {place} and "
+                f"chmod go-w {place}"
             )
 
     def _installed(self, package: str) -> bool:
@@ -475,9 +568,10 @@ class Preflight:
     def _said(self, command: list[str]) -> str:
         """Return what a program printed, nothing where it failed or does not exist."""
         try:
-            rc, out = self.module.run_command(command, handle_exceptions=False)[:2]
+            said = self.module.run_command(command, handle_exceptions=False, expand_user_and_vars=False, cwd="/")
         except OSError:
             return ""
+        rc, out = said[:2]
         return str(out) if rc == 0 else ""
 
     def _available(self, packages: list[str]) -> None:
@@ -496,11 +590,12 @@ class Preflight:
                     )
                     continue
                 names = self._said(["apt-cache", *options, "search", "--names-only", r"^python3(\.[0-9]+)?-venv$"])
-                has = sorted(line.split("-venv")[0] for line in names.splitlines())
+                has = sorted({line.split("-venv")[0] for line in names.splitlines()})
+                best = "python3" if "python3" in has else next(iter(has[::-1]), "/PATH/OF/A/PYTHON")
                 self.problems.append(
                     f"apt does not have {package} for devpi_python {self.params['python']!r}; "
-                    f"it has {', '.join(has) or 'no pythonX.Y-venv'}: name one of these, "
-                    "or an interpreter's absolute path"
+                    f"it has {', '.join(has) or 'no pythonX.Y-venv'}. With {best} it works: "
+                    f"{self.params['again']} -e devpi_python={best}"
                 )
 
     def _refreshed_lists(self, scratch: str) -> list[str] | None:
@@ -512,13 +607,9 @@ class Preflight:
         if self.module.check_mode:
             Path(scratch, "lists", "partial").mkdir(parents=True)
             options = ["-o", f"Dir::State::lists={scratch}/lists", "-o", f"Dir::Cache={scratch}"]
-        rc, out, err = self.module.run_command(["apt-get", *options, "-o", "APT::Update::Error-Mode=any", "update"])
-        if rc != 0:
-            last = (err.strip() or out.strip()).splitlines()[-1:]
-            self.problems.append(
-                f"apt-get update failed: {''.join(last)}; a package is missing, so the sources in /etc/apt "
-                "must be reachable"
-            )
+        failed = refresh(self.module, options)
+        if failed:
+            self.problems.append(failed)
             return None
         return options
 
@@ -531,6 +622,14 @@ class Preflight:
                 self.problems.append(
                     f"role {role} needs {path}, and there is none; run role venv first, "
                     "or set devpi_venv_path to an environment that has it"
+                )
+        if "client" in self.roles and "venv" not in self.roles:
+            place = exposed(self.params["venv_path"])
+            owner = _account(self.params["owner"])
+            if place is not None and (owner is None or place.stat().st_uid != owner.pw_uid):
+                self.problems.append(
+                    f"devpi_venv_path {self.params['venv_path']}: others than {self.params['owner']}, who is to run "
+                    f"programs there, can change {place}; run role venv in the same play"
                 )
 
     def _server_url(self) -> str:
@@ -666,6 +765,14 @@ class Preflight:
             )
 
     def _nginx(self, here: str) -> None:
+        log = self.params["proxy_access_log"]
+        place = exposed(log) if log.startswith("/") else None
+        if place is not None:
+            self.problems.append(
+                f"devpi_proxy_access_log {log} lies in {place} on {here}, where other accounts than root could put a "
+                "link in its place, and nginx opens it as root; name a file that only root can replace, like "
+                "/var/log/nginx/devpi.access.log"
+            )
         if "server" not in self.roles and not self._directory.initialised():
             self.problems.append(
                 f"role proxy needs the devpi-server of {self.params['server_dir']}, and {here} has none; run role "
@@ -944,10 +1051,14 @@ def main() -> None:
             "port": {"type": "int", "default": 3141},
             "url": {"type": "str", "default": "http://127.0.0.1:3141"},
             "python": {"type": "str", "default": "python3"},
-            "venv_path": {"type": "path", "default": "/opt/devpi/venv"},
+            "again": {"type": "str", "default": "ansible-playbook wheelhouse.devpi.site"},
+            "venv_path": {"type": "str", "default": "/opt/devpi/venv"},
+            "lock": {"type": "str", "default": ""},
+            "locked": {"type": "list", "elements": "str", "default": []},
             "server_user": {"type": "str", "default": "devpi"},
             "server_dir": {"type": "path", "default": "/var/lib/devpi"},
-            "secret_file": {"type": "path", "default": "", "no_log": False},
+            # A name with secret in it would make its value one, which no message may show.
+            "signing_file": {"type": "path", "default": ""},
             "supervisor_program": {"type": "str", "default": "devpi"},
             "server_config": {"type": "path", "default": "/etc/xdg/devpi-server/devpi-server.yml"},
             "credentials_dir": {"type": "path", "default": "/etc/devpi/credentials"},
@@ -967,6 +1078,7 @@ def main() -> None:
             "proxy_certificate": {"type": "path", "default": ""},
             "proxy_key": {"type": "path", "default": "", "no_log": False},
             "proxy_group": {"type": "str", "default": "www-data"},
+            "proxy_access_log": {"type": "path", "default": ""},
             "proxy_networks": {"type": "list", "elements": "str", "default": []},
             "program": {"type": "str", "default": "devpi"},
             "program_log": {"type": "path", "default": "/var/log/supervisor/devpi.log"},
@@ -977,6 +1089,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    module.run_command_environ_update = SYSTEM_PROGRAMS
     preflight = Preflight(module)
     seen = preflight.look()
     if preflight.problems:
