@@ -183,7 +183,7 @@ def mallory(deployed: Target) -> Iterator[Callable[..., str]]:
     yield run
     for pid in pids:
         deployed.host.run(f"kill {pid}")
-    deployed.host.check_output("userdel --remove mallory")
+    deployed.host.check_output("userdel --force --remove mallory")
     deployed.host.check_output("supervisorctl start devpi")
 
 
