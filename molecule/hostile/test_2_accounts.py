@@ -168,9 +168,7 @@ def mallory(deployed: Target) -> Iterator[Callable[..., str]]:
     pids = []
 
     def run(account: str) -> str:
-        deployed.host.check_output(
-            "install -d -m 0777 /home/mallory && cat >/home/mallory/stranger.py <<'PY'%sPY", STRANGER
-        )
+        deployed.host.check_output("printf %%s %s >/home/mallory/stranger.py", STRANGER)
         pid: str = deployed.host.check_output(
             f"runuser -u {account} -- sh -c 'exec python3 /home/mallory/stranger.py "
             "/opt/devpi/venv/bin/devpi-server --port=3141 >/dev/null 2>&1 & echo $!'"
@@ -185,7 +183,7 @@ def mallory(deployed: Target) -> Iterator[Callable[..., str]]:
     yield run
     for pid in pids:
         deployed.host.run(f"kill {pid}")
-    deployed.host.check_output("userdel --remove mallory")
+    deployed.host.check_output("userdel --force --remove mallory")
     deployed.host.check_output("supervisorctl start devpi")
 
 
