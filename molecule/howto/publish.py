@@ -1,4 +1,4 @@
-"""Publish a package to the index that was made by hand, as the person who made it: with twine and the page's password."""
+"""Publish a package to the index that was made by hand, as its maker would, with the page's password."""
 
 from __future__ import annotations
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
+import io
 import json
 import os
 import re
 import socket
 import ssl
 import subprocess
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,11 +92,52 @@ def answer(connection: socket.socket, method: str = "GET") -> Said:
     return Said(response.status, response.headers, response.read())
 
 
+def basic(user: str, password: str) -> str:
+    """Return the header by which somebody says who they are."""
+    return "Authorization: Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
 def address(container: str) -> str:
     """Return the container's own address."""
     form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
     command = ["docker", "inspect", "--format", form, container]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def form(fields: dict[str, str], name: str, content: bytes) -> tuple[str, bytes]:
+    """Return the header of a form's content, and the form."""
+    parts = [f'name="{key}"\r\n\r\n{value}'.encode() for key, value in fields.items()]
+    parts.append(f'name="content"; filename="{name}"\r\n\r\n'.encode() + content)
+    start = b"--mark\r\nContent-Disposition: form-data; "
+    return (
+        "Content-Type: multipart/form-data; boundary=mark",
+        b"".join(start + part + b"\r\n" for part in parts) + b"--mark--\r\n",
+    )
+
+
+def packed(files: dict[str, str]) -> bytes:
+    """Return an archive of these files."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as into:
+        for name, content in files.items():
+            # of 1980, so that it is the same whenever it is made
+            into.writestr(zipfile.ZipInfo(name), content)
+    return archive.getvalue()
+
+
+def release(name: str) -> tuple[str, bytes]:
+    """Return the form that uploads version 1.0 of a project."""
+    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+    wheel = packed({f"{name}-1.0.dist-info/METADATA": about})
+    fields = {":action": "file_upload", "name": name, "version": "1.0", "metadata_version": "2.1"}
+    return form(fields, f"{name}-1.0-py3-none-any.whl", wheel)
+
+
+def send(outside: Outside, path: str, *headers: str, method: str = "POST", body: bytes = b"") -> Said:
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {NAME}", "Connection: close", *headers]
+    with outside.connect() as connection:
+        connection.sendall(("\r\n".join([*lines, f"Content-Length: {len(body)}"]) + "\r\n\r\n").encode() + body)
+        return answer(connection, method)
 
 
 class Runs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import socket
 import subprocess
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from molecule.proxy.conftest import NAME, answer
+from molecule.proxy.conftest import NAME, answer, basic
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -98,14 +99,16 @@ CLOSED = ["/{}", "//{}", "/%2B{}", "/x/../{}", "/x/%2e%2e/{}", "/./{}", "/{}/", 
 def test_status_and_changelog_are_closed(outside: Outside, api: Api, path: str, page: str) -> None:
     for accept in (JSON, "Accept: text/html"):
         said = outside.send(path.format(page.lstrip("+") if "%2B" in path else page), accept)
-        assert said.status == 403, (path, said.status, said.text)
+        # one that could be read in two ways is not even looked at
+        unclear = re.search(r"//|/\.|%2[eF]", path)
+        assert said.status == (400 if unclear else 403), (path, said.status, said.text)
         assert "serverdir" not in said.text
     assert api("GET", "/+status").status == 403
 
 
 @pytest.mark.parametrize("path", ["/+authcheck", "/+authcheck/", "//+authcheck", "/%2Bauthcheck"])
 def test_question_of_permission_is_nginxs_alone(outside: Outside, path: str) -> None:
-    assert outside.send(path, "X-Original-URI: /team/dev").status == 404
+    assert outside.send(path, "X-Original-URI: /team/dev").status == (400 if "//" in path else 404)
 
 
 def test_links_are_right_and_cannot_be_forged(outside: Outside) -> None:
@@ -146,8 +149,8 @@ def test_authorised_answers_are_never_kept(host: Host, outside: Outside) -> None
     path = "/team/dev/+simple/front/"
     caches = "/var/cache/devpi-pages /var/cache/devpi-pages-kept"
     for secret in ("Authorization: Basic dGVhbTp4", "X-Devpi-Auth: dGVhbTp4", "Cookie: auth_tkt=x"):
-        outside.send(path, "User-Agent: authorised-asker", secret)
-    outside.send(path, "User-Agent: anonymous-asker")
+        outside.send(f"{path}?authorised-asker", secret)
+    outside.send(f"{path}?anonymous-asker")
     assert host.run(f"grep -rl anonymous-asker {caches}").stdout.count("\n") == 2
     assert host.run(f"grep -rl authorised-asker {caches}").stdout == ""
 
@@ -320,13 +323,14 @@ def test_log_has_no_credentials_and_is_rotated(host: Host, outside: Outside) -> 
     assert "/again" not in host.file(f"{LOG}.1").content_string[-100:]
 
 
-def test_body_may_be_as_large_as_the_server_takes_it(outside: Outside) -> None:
+def test_body_may_be_as_large_as_the_server_takes_it(host: Host, outside: Outside) -> None:
+    login = basic("team", host.check_output("cat /etc/devpi/credentials/team"))
     with outside.connect() as connection:
-        head = f"POST /team/dev/ HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 1073741825\r\n\r\n"
+        head = f"POST /team/dev/ HTTP/1.1\r\nHost: {NAME}\r\n{login}\r\nContent-Length: 1073741825\r\n\r\n"
         connection.sendall(head.encode())
         assert answer(connection).status == 413
     with outside.connect() as connection:
-        head = f"POST /team/dev/ HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 1073741823\r\n\r\n"
+        head = f"POST /team/dev/ HTTP/1.1\r\nHost: {NAME}\r\n{login}\r\nContent-Length: 1073741823\r\n\r\n"
         connection.sendall(head.encode())
         connection.settimeout(2)
         with pytest.raises(TimeoutError):

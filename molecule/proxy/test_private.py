@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from molecule.proxy.conftest import NAME, answer
+from molecule.proxy.conftest import NAME, answer, basic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,10 +41,6 @@ PRIVATE = {
         {"user": "ci", "path": "/root/upload.token", "allowed": ["upload"], "indexes": ["team/dev"]},
     ],
 }
-
-
-def basic(user: str, password: str) -> str:
-    return "Authorization: Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 @dataclass

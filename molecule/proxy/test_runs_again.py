@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from molecule.proxy.conftest import NAME, answer
+from molecule.proxy.conftest import NAME, answer, basic
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -32,20 +32,26 @@ def test_limits_hold_and_a_reload_cuts_nobody_off(host: Host, outside: Outside, 
     assert {outside.send("/+api").status for _dummy in range(30)} == {200}
     master = host.check_output("cat /run/nginx.pid")
     with outside.connect() as under_way:
-        under_way.sendall(f"POST /team/dev/ HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 4\r\n\r\nab".encode())
+        login = basic("team", host.check_output("cat /etc/devpi/credentials/team"))
+        head = f"POST /team/dev/ HTTP/1.1\r\nHost: {NAME}\r\n{login}\r\nContent-Length: 4\r\n\r\n"
+        under_way.sendall(f"{head}ab".encode())
         code, changed, said = deploy(devpi_proxy_request_rate=1, devpi_proxy_connections=2)
         assert (code, changed) == (0, 1), said
         under_way.sendall(b"cd")
         assert answer(under_way, "POST").status in {400, 401, 403}
     assert host.check_output("cat /run/nginx.pid") == master
-    assert [outside.send("/+api").status for _dummy in range(30)].count(429) >= 15
+    slowed = [said for said in (outside.send("/+api") for _dummy in range(30)) if said.status == 429]
+    assert len(slowed) >= 15
+    assert {said.headers["Retry-After"] for said in slowed} == {"3"}
+    assert {said.headers["Content-Type"] for said in slowed} == {"text/plain; charset=utf-8"}
     # until the limit on requests lets two more through
     time.sleep(5)
     held = [outside.connect() for _dummy in range(2)]
     for connection in held:
         connection.sendall(f"POST /+login HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 4\r\n\r\nab".encode())
     time.sleep(0.5)
-    assert outside.send("/team/dev/+f/000/0000000000000/x-1.zip").status == 429
+    one_too_many = outside.send("/team/dev/+f/000/0000000000000/x-1.zip")
+    assert (one_too_many.status, one_too_many.headers["Retry-After"]) == (429, "3")
     for connection in held:
         connection.close()
     code, changed, said = deploy()

@@ -20,7 +20,7 @@ from selenium.webdriver.remote.command import Command
 from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 
-from molecule.proxy.conftest import address
+from molecule.proxy.conftest import Outside, address, basic, form, packed, send
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +85,8 @@ Metadata-Version: 2.1
 Name: sidenote
 Version: 2.0
 Summary: Notes beside the text
+Home-page: javascript:document.title='taken over'
+Project-URL: Elsewhere, javascript:document.title='taken over'
 Description-Content-Type: text/markdown
 
 A note <b id="note">beside</b> the text.
@@ -93,6 +95,21 @@ A note <b id="note">beside</b> the text.
 <img src="/favicon.ico" onerror="document.title = 'taken over'">
 <a href="javascript:document.title = 'taken over'">more</a>
 """
+DOCUMENTATION = {
+    "index.html": """<!doctype html>
+<title>As written</title>
+<link rel="stylesheet" href="style.css">
+<h1>How to take notes</h1>
+<p style="height: 700px">Long text</p>
+<a href="more.html">more</a>
+<img src="x" onerror="document.title = 'taken over'">
+<script>document.title = "taken over"</script>
+<script src="take.js"></script>
+""",
+    "more.html": "<!doctype html><title>More</title><h1>More notes</h1>",
+    "style.css": "h1 { color: rgb(1, 2, 3) }",
+    "take.js": "document.title = 'taken over'",
+}
 # A wheel and a source distribution with the METADATA of standard input, and no content
 MAKE = """
 import io, sys, tarfile, zipfile
@@ -202,6 +219,27 @@ def screenshot(browser: WebDriver, name: str) -> None:
     (SCREENSHOTS / f"{name}.png").write_bytes(browser.get_screenshot_as_png())
 
 
+def see_documentation(browser: WebDriver, release: str) -> None:
+    """Look at the documentation by itself and in devpi-web's frame: with its style, and without its scripts."""
+    browser.get(f"{release}/+doc/index.html")
+    assert text(browser, "h1") == "How to take notes"
+    assert browser.title == "As written"
+    assert browser.find_element(By.TAG_NAME, "h1").value_of_css_property("color") in (
+        "rgb(1, 2, 3)",
+        "rgba(1, 2, 3, 1)",
+    )
+    browser.get(f"{release}/+d/index.html")
+    frame = browser.find_element(By.ID, "devpi-doc")
+    # devpi-web's own script makes room for all of it, and takes over its title
+    WebDriverWait(browser, 10).until(lambda _driver: frame.size["height"] > 600 and browser.title == "As written")
+    browser.switch_to.frame(frame)
+    assert text(browser, "h1") == "How to take notes"
+    browser.switch_to.default_content()
+    told = [line for line in console(browser) if "sandboxed" not in line and "Content Security Policy" not in line]
+    # the picture that is not there
+    assert [line for line in told if "404" not in line] == []
+
+
 def answers(address: tuple[str, int]) -> bool:
     """Return whether somebody listens there."""
     try:
@@ -246,6 +284,20 @@ def published(shell: Shell, layout: Layout) -> None:
         f"TWINE_PASSWORD=$FLIT_PASSWORD {layout.venv}/bin/twine upload --non-interactive -r {layout.section} *"
     )
     assert said.rc == 0, said.stdout + said.stderr
+
+
+@pytest.fixture(scope="module")
+def documented(host: Host, layout: Layout, published: None, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Upload documentation that has scripts, and return the URL of its release."""
+    ca = tmp_path_factory.mktemp("ca") / "ca.pem"
+    ca.write_text(host.file(layout.ca).content_string)
+    outside = Outside(address(host.backend.get_hostname()), ca)
+    login = basic(layout.user, host.check_output(f"cat /etc/devpi/credentials/{layout.user}"))
+    fields = {":action": "doc_upload", "name": "sidenote", "version": "2.0"}
+    kind, body = form(fields, "sidenote-2.0.doc.zip", packed(DOCUMENTATION))
+    said = send(outside, f"/{layout.user}/dev/", kind, login, body=body)
+    assert said.status == 200, said.text
+    return f"{layout.index}/sidenote/2.0"
 
 
 @pytest.fixture(autouse=True)

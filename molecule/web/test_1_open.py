@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from selenium.webdriver.common.by import By
 
-from molecule.web.conftest import broken, click, links, screenshot, search, text
+from molecule.web.conftest import broken, click, console, links, screenshot, search, see_documentation, text
 
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
@@ -74,6 +74,23 @@ def test_description_runs_no_script(browser: WebDriver, layout: Layout) -> None:
     assert "sidenote" in browser.title
     browser.find_element(By.XPATH, "//*[@id='description']//*[text()='more']").click()
     assert "sidenote" in browser.title
+
+
+def test_link_of_the_metadata_runs_no_script(browser: WebDriver, layout: Layout) -> None:
+    browser.get(f"{layout.index}/sidenote/2.0")
+    found = browser.find_elements(By.CSS_SELECTOR, "a[href^='javascript:']")
+    assert found
+    for link in found:
+        browser.execute_script("arguments[0].click()", link)
+    assert "sidenote" in browser.title
+    assert browser.current_url.rstrip("/") == f"{layout.index}/sidenote/2.0"
+    blocked = console(browser)
+    assert blocked
+    assert [line for line in blocked if "Content Security Policy" not in line] == []
+
+
+def test_documentation_runs_no_script(browser: WebDriver, documented: str) -> None:
+    see_documentation(browser, documented)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 from molecule.proxy.conftest import Runs
-from molecule.web.conftest import broken, click, console, screenshot, search, text
+from molecule.web.conftest import broken, click, console, screenshot, search, see_documentation, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,6 +94,15 @@ def test_search_box_finds_packages_where_the_search_is_on(browser: WebDriver, la
 
     # devpi-server builds its index by the way
     assert WebDriverWait(browser, 30).until(found) == ["tidytable-1.2"]
+
+
+def test_documentation_is_behind_the_login_and_runs_no_script(
+    browser: WebDriver, layout: Layout, password: str, documented: str
+) -> None:
+    browser.get(f"{documented}/+doc/index.html")
+    assert browser.current_url.startswith(f"{layout.url}/+login?goto_url=")
+    log_in(browser, layout.user, password)
+    see_documentation(browser, documented)
 
 
 def test_login_leads_nowhere_else(browser: WebDriver, layout: Layout, password: str) -> None:

@@ -50,7 +50,6 @@ def connection_options() -> dict[str, Any]:
 
 # What the registry of all Python packages takes as the user of a token
 NO_USER = "__token__"
-NO_SUCH_USER = f"devpi has no user {NO_USER}; give as username the name of the user whom the token was made for"
 
 
 class ClientError(Exception):
@@ -131,7 +130,7 @@ class Client:
     :param client_key: the key of ``client_cert``, in PEM.
     :param proxy: use the proxy that the environment names; never done for loopback addresses.
     :param timeout: in seconds, for connecting and for each read.
-    :raises BadOption: the URL, a certificate or a key cannot be used.
+    :raises BadOption: the URL, a certificate or a key cannot be used, or the username is nobody's.
     """
 
     def __init__(
@@ -167,6 +166,10 @@ class Client:
             )
         if parts.scheme not in ("http", "https") or not self.host or parts.query or parts.fragment:
             raise BadOption(f"url {url!r} is no address of a server; write it as http://127.0.0.1:3141")
+        if username == NO_USER and password is not None:
+            raise BadOption(
+                f"devpi has no user {NO_USER}; give as username the name of the user whom the token was made for"
+            )
         self.plain = parts.scheme == "http"
         try:
             # Made once: by default all CA certificates are read anew for each request, over plain http too.
@@ -255,12 +258,9 @@ class Client:
         except RequestFailed as error:
             if error.status != 401 or isinstance(error, Closed):
                 raise
-            way_out = (
-                f"correct it, or set it anew on the server's host with devpi-passwd {username} --serverdir DIRECTORY"
-            )
             raise WrongPassword(
-                f"POST {self.url}/+login: the server does not take the password given for {username}; "
-                f"{NO_SUCH_USER if username == NO_USER else way_out}"
+                f"POST {self.url}/+login: the server does not take the password given for {username}; correct it, "
+                f"or set it anew on the server's host with devpi-passwd {username} --serverdir DIRECTORY"
             ) from error
         return str(result["password"])
 
@@ -381,8 +381,6 @@ class Client:
         return Answer(status, parsed if page else parsed.get("result"), message)
 
     def _way_in(self, status: int) -> str:
-        if self._token is not None and self.username == NO_USER:
-            return NO_SUCH_USER
         if status == 401 and self._token is not None:
             return f"it does not take the login of {self.username}: correct username and password"
         if status == 401:
@@ -390,8 +388,6 @@ class Client:
         return "it keeps this from who asks: have it opened to this machine"
 
     def _way_out(self, status: int) -> str:
-        if status in (401, 403) and self.username == NO_USER:
-            return NO_SUCH_USER
         if status in (401, 403):
             return f"{self.username} may not do that; log in as a user whom the server's restrict-modify names"
         if status >= 500:

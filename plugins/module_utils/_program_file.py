@@ -36,7 +36,7 @@ def problems(environment: Any, variable: str = "devpi_environment") -> list[str]
         return [f"{variable} has to be a dictionary; write it as {{HTTPS_PROXY: http://proxy.example.com:3128}}"]
     found = []
     for name, value in environment.items():
-        reason = _unfit_name(str(name)) or _unfit_value(str(name), value)
+        reason = _unfit_name(str(name)) or unfit_value(str(name), value)
         if reason:
             found.append(f"{variable} {str(name)[:80]!r} {reason}")
     return found
@@ -45,14 +45,17 @@ def problems(environment: Any, variable: str = "devpi_environment") -> list[str]
 def _unfit_name(name: str) -> str:
     if not VARIABLE_NAME.fullmatch(name):
         return "is no name of a variable; use letters, digits and _, and no digit first"
-    if name.startswith("DEVPISERVER_"):
-        option = name[len("DEVPISERVER_") :].lower().replace("_", "-")
-        return f"sets an option of devpi-server; write it into devpi_server_options, as {option}"
     return ""
 
 
-def _unfit_value(name: str, value: Any) -> str:
-    # The value is not shown: it may be a password.
+def unfit_value(name: str, value: Any) -> str:
+    """Return why the variable's value could not arrive as it was given, nothing where it can.
+
+    The value is not shown: it may be a password.
+
+    :param name: of the variable.
+    :param value: as the inventory has it.
+    """
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         kind = {type(None): "nothing", bool: "a truth value"}.get(type(value), f"a {type(value).__name__}")
         return f"is {kind}, not a text; put the value between quotes"

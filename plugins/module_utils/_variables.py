@@ -18,6 +18,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._arguments import
     shown,
     typed,
 )
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._program_file import unfit_value
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import PypircError, Repository
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tokens import PERMISSIONS, TokenError, declared_token
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import User, flaws_of_hash, flaws_of_name
@@ -288,7 +289,9 @@ def _environment(place: str, value: Mapping[str, object]) -> Iterator[str]:
         elif isinstance(each, bool) or not isinstance(each, (str, int, float)):
             yield f"{place}.{name} is {described(each, secret=True)} and has to be a text; put it in quotes"
         else:
-            yield from disagreements(f"{place}.{name}", {"type": "str", "no_log": True}, str(each))
+            wrong = list(disagreements(f"{place}.{name}", {"type": "str", "no_log": True}, str(each)))
+            reason = unfit_value(name, each)
+            yield from wrong or ([f"{place}.{name} {reason}"] if reason else [])
 
 
 def _server_options(place: str, value: Mapping[str, object]) -> Iterator[str]:
@@ -380,9 +383,15 @@ def _users(place: str, value: list[Mapping[str, Any]]) -> Iterator[str]:
         here = f"{place}[{number}]"
         yield from _devpi_name("user")(here, user["name"])
         if user.get("password_hash"):
-            always = user.get("update_password") == "always"
-            given = {key: user.get(key) or None for key in ("password", "password_hash")}
-            yield from flaws_of_hash(User(user["name"], here, update_password=always, **given))
+            yield from flaws_of_hash(
+                User(
+                    user["name"],
+                    here,
+                    update_password=user.get("update_password") == "always",
+                    password=user.get("password") or None,
+                    password_hash=user["password_hash"],
+                )
+            )
         for position, index in enumerate(user.get("indexes") or []):
             yield from _devpi_name("index")(f"{here}.indexes[{position}]", index["name"])
             for base_number, base in enumerate(index.get("bases") or []):

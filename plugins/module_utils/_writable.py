@@ -61,6 +61,8 @@ def _obstacle(path: Path) -> int:
         if os.statvfs(there).f_flag & os.ST_RDONLY:
             return errno.EROFS
         if not there.is_dir():
+            if there != path:
+                return errno.ENOTDIR
             # It is replaced by a rename, so what counts is where it lies.
             there = there.parent
             if os.statvfs(there).f_flag & os.ST_RDONLY:

@@ -128,6 +128,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._host_lock import HostBusyError, one_at_a_time
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._kept_file import KeptFile
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_directory import (
     SecretFile,
@@ -140,6 +141,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account 
     isolated,
     unfit_account,
 )
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._writable import sentence
 
 # devpi-init makes root/pypi of this dictionary, and has no option for it.
 DEVPI_INIT = """
@@ -318,8 +320,10 @@ def main() -> None:
     try:
         with contextlib.nullcontext() if module.check_mode else one_at_a_time():
             server.converge()
-    except (CredentialsError, ServerDirectoryError, HostBusyError) as error:
+    except (CredentialsError, ServerDirectoryError, HostBusyError, PathError) as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=sentence(error))
     module.exit_json(changed=bool(server.made), made=server.made, configured=server.configured, diff=server.diff)
 
 

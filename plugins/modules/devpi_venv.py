@@ -137,6 +137,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import Pat
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._process import detach
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._store import Store
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._writable import sentence
 
 # Where Debian and CPython keep the pip that venv would install; to run it from there takes half the time.
 BUNDLED_PIP = """
@@ -408,6 +409,8 @@ def main() -> None:
     installation = Installation(beside) if beside and not module.check_mode else None
     try:
         done, environment = _converge(module)
+    except OSError as error:
+        module.fail_json(msg=sentence(error))
     finally:
         # Even where the environment fails, apt-get is not left behind alone.
         failed = installation.wait() if installation else ""

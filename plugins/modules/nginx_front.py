@@ -116,7 +116,6 @@ action:
 import grp
 import os
 import pwd
-import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -125,8 +124,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._apt import Installation
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._authority import Authority, AuthorityError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._kept_file import KeptFile
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._process import started_at
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._release_files import ReleaseFiles, ReleaseFilesError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._writable import sentence
 
 # Where Debian has them
 NGINX = Path("/usr/sbin/nginx")
@@ -186,37 +188,25 @@ class Front:
         self.made += changed
 
     def _release_files(self) -> None:
-        top = Path(self.module.params["server_dir"], "+files")
+        server_dir = self.module.params["server_dir"]
+        top = f"{server_dir}/+files"
         try:
-            uid = pwd.getpwnam(self.module.params["server_user"]).pw_uid
+            account = pwd.getpwnam(self.module.params["server_user"])
         except KeyError:
             if not self.module.check_mode:
                 raise
-            self.made.append(str(top))
+            self.made.append(top)
             return
         group = self.module.params["group"]
         try:
             gid = grp.getgrnam(group).gr_gid
         except KeyError:
             self.module.fail_json(msg=f"group {group!r} is no group on this host; name the one of nginx's workers")
-        if top.is_dir() and stat.S_IMODE(top.stat().st_mode) == 0o2750 and top.stat().st_gid == gid:
-            return
-        self.made.append(str(top))
-        if self.module.check_mode:
-            return
-        if not top.exists():
-            top.mkdir(0o700)
-            os.chown(top, uid, gid)
-        # What the server makes from now on gets the group from its directory. The top opens last: where it is open, all
-        # below it is.
-        for path, _directories, files, directory in os.fwalk(top):
-            if os.fstat(directory).st_uid != uid:
-                continue
-            os.fchown(directory, -1, gid)
-            os.fchmod(directory, 0o2700 if path == str(top) else 0o2750)
-            for name in files:
-                _open_to(name, directory, uid, gid)
-        top.chmod(0o2750)
+        files = ReleaseFiles(server_dir, account, gid)
+        if files.differ:
+            self.made.append(top)
+            if not self.module.check_mode:
+                files.open_to_group()
 
     def _site(self) -> None:
         differs = self.file.differs
@@ -285,22 +275,6 @@ class Front:
         self.module.fail_json(msg=f"{what}; {consequence}:\n{said}")
 
 
-def _open_to(name: str, directory: int, uid: int, gid: int) -> None:
-    """Let the group read a file of that account's; by its descriptor, for the account may put another in its place."""
-    try:
-        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-    except OSError:
-        # a link, or gone meanwhile
-        return
-    try:
-        seen = os.fstat(handle)
-        if stat.S_ISREG(seen.st_mode) and seen.st_uid == uid:
-            os.fchown(handle, -1, gid)
-            os.fchmod(handle, 0o640)
-    finally:
-        os.close(handle)
-
-
 def _workers() -> list[int]:
     """Return the process ids of nginx's workers without those that end; none where it does not run."""
     try:
@@ -338,8 +312,12 @@ def main() -> None:
     front = Front(module)
     try:
         front.converge()
-    except AuthorityError as error:
+    except (AuthorityError, ReleaseFilesError) as error:
         module.fail_json(msg=str(error))
+    except PathError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=sentence(error))
     changed = bool(front.made or front.action)
     module.exit_json(changed=changed, made=front.made, action=front.action, diff=front.diff)
 

@@ -67,7 +67,7 @@ options:
     description: The directory of devpi-server's data.
     type: path
     default: /var/lib/devpi
-  secret_file:
+  signing_file:
     description: The file of the secret that signs logins; empty where it is C(.secret) in O(server_dir).
     type: path
     default: ""
@@ -157,11 +157,23 @@ options:
     description: The group of nginx's workers.
     type: str
     default: www-data
+  proxy_access_log:
+    description: The log of requests, which nginx opens as root; empty where there is none.
+    type: path
+    default: ""
   proxy_networks:
     description: The networks that may read what is closed to others.
     type: list
     elements: str
     default: []
+  program:
+    description: The name of supervisor's program.
+    type: str
+    default: devpi
+  program_log:
+    description: The log that supervisor writes for the program.
+    type: path
+    default: /var/log/supervisor/devpi.log
   server_given:
     description:
       - What is given to devpi-server, as JSON, C(options), C(environment), C(url), C(restrict_modify) and C(numbers),
@@ -245,6 +257,7 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.wheelhouse.devpi.plugins.module_utils import _program_file, _writable
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._apt import refresh
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
@@ -336,6 +349,9 @@ class Preflight:
             self._given_files_and_pins()
         if not self.problems:
             seen["missing_packages"] = self._missing_packages()
+        if "supervisor" in self.roles:
+            self.problems.extend(_program_file.problems_on_host(self.params["program"], self.params["program_log"]))
+        self.problems.extend(_writable.problems(self._places(seen["missing_packages"])))
         self._program_without_venv()
         seen["server_initialised"] = self._directory.initialised()
         seen["server_url"] = self._server_url()
@@ -358,6 +374,32 @@ class Preflight:
         if self.roles & {"pypirc", "client"}:
             self._owner(seen)
         return seen
+
+    def _places(self, packages: list[str]) -> dict[str, str]:
+        """Return where the roles will write, and what."""
+        places = {}
+        if packages:
+            places.update(dict.fromkeys(("/usr", "/var/lib/dpkg", "/etc"), f"a Debian package ({packages[0]})"))
+        if "venv" in self.roles:
+            for path in (self.params["venv_path"], "/opt/devpi/venvs"):
+                places[path] = "the virtual environment (devpi_venv_path)"
+        if "server" in self.roles:
+            places[self.params["server_config"]] = "the configuration of devpi-server"
+            places[self.params["server_dir"]] = "devpi-server's data (devpi_server_dir)"
+            if _account(self.params["server_user"]) is None:
+                places["/etc/passwd"] = f"the account {self.params['server_user']} (devpi_server_user)"
+        if self.roles & {"server", "users"}:
+            places[self.params["credentials_dir"]] = "generated passwords (devpi_credentials_dir)"
+        if "supervisor" in self.roles:
+            places[f"/etc/supervisor/conf.d/{self.params['program']}.conf"] = "the program of supervisor"
+            places[self.params["program_log"]] = "the server's log (devpi_supervisor_log_file)"
+        if "proxy" in self.roles and self.params["proxied"]:
+            places["/etc/nginx/conf.d"] = "the site of nginx"
+            places["/etc/ssl/devpi"] = "nginx's certificate"
+        owner = _account(self.params["owner"])
+        if self.roles & {"pypirc", "client"} and owner is not None:
+            places[f"{owner.pw_dir}/.pypirc"] = f"what points {owner.pw_name}'s tools at the index"
+        return places
 
     def _server_given(self) -> None:
         if not self.params["server_given"]:
@@ -387,7 +429,7 @@ class Preflight:
     def _server_places(self) -> list[str]:
         """Return why the server's directory or its secret cannot be where they are to be."""
         user, directory = self.params["server_user"], self._directory
-        secret = SecretFile(self.params["secret_file"] or f"{directory.path}/.secret", _account(user), user)
+        secret = SecretFile(self.params["signing_file"] or f"{directory.path}/.secret", _account(user), user)
         # What lies in a directory that cannot be used is no problem of its own.
         found = directory.problems()
         if not found or not secret.path.startswith(f"{directory.path}/"):
@@ -723,6 +765,14 @@ class Preflight:
             )
 
     def _nginx(self, here: str) -> None:
+        log = self.params["proxy_access_log"]
+        place = exposed(log) if log.startswith("/") else None
+        if place is not None:
+            self.problems.append(
+                f"devpi_proxy_access_log {log} lies in {place} on {here}, where other accounts than root could put a "
+                "link in its place, and nginx opens it as root; name a file that only root can replace, like "
+                "/var/log/nginx/devpi.access.log"
+            )
         if "server" not in self.roles and not self._directory.initialised():
             self.problems.append(
                 f"role proxy needs the devpi-server of {self.params['server_dir']}, and {here} has none; run role "
@@ -1007,7 +1057,8 @@ def main() -> None:
             "locked": {"type": "list", "elements": "str", "default": []},
             "server_user": {"type": "str", "default": "devpi"},
             "server_dir": {"type": "path", "default": "/var/lib/devpi"},
-            "secret_file": {"type": "path", "default": "", "no_log": False},
+            # A name with secret in it would make its value one, which no message may show.
+            "signing_file": {"type": "path", "default": ""},
             "supervisor_program": {"type": "str", "default": "devpi"},
             "server_config": {"type": "path", "default": "/etc/xdg/devpi-server/devpi-server.yml"},
             "credentials_dir": {"type": "path", "default": "/etc/devpi/credentials"},
@@ -1027,7 +1078,10 @@ def main() -> None:
             "proxy_certificate": {"type": "path", "default": ""},
             "proxy_key": {"type": "path", "default": "", "no_log": False},
             "proxy_group": {"type": "str", "default": "www-data"},
+            "proxy_access_log": {"type": "path", "default": ""},
             "proxy_networks": {"type": "list", "elements": "str", "default": []},
+            "program": {"type": "str", "default": "devpi"},
+            "program_log": {"type": "path", "default": "/var/log/supervisor/devpi.log"},
             # An option of it or a variable of the environment may have a password in it.
             "server_given": {"type": "str", "default": "", "no_log": True},
             "min_memory": {"type": "int", "default": 256},

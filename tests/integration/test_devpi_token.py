@@ -269,6 +269,17 @@ def test_the_modules_take_it_in_place_of_a_password(devpi: Devpi, tmp_path: Path
     assert "promoted" in devpi.ask("GET", "/ci/dev")["projects"]
 
 
+def test_user_of_another_registrys_tokens_is_explained(devpi: Devpi, tmp_path: Path) -> None:
+    token = make(devpi, indexes=["ci/dev"])
+    arguments = {"url": devpi.url, "username": "__token__", "index": "ci/dev", "files": [str(wheel(tmp_path, "lost"))]}
+    for password in (token, "no-token"):
+        result = devpi.run("devpi_package", {**arguments, "password": password})
+        assert result["failed"]
+        assert "devpi has no user __token__; give as username the name of the user whom the token" in result["msg"]
+        assert password not in result.output
+    assert projects(devpi, "ci/dev") == []
+
+
 def test_one_for_reading_is_refused_an_upload(devpi: Devpi, path: Path, tmp_path: Path) -> None:
     well(run(devpi, path=path, allowed=["pkg_read"]))
     file = wheel(tmp_path, "foo")

@@ -205,3 +205,43 @@ def test_release_files_are_opened_to_the_group_and_links_are_not_followed(nginx,
 
 def test_an_unknown_group_is_named(front):
     assert "'nobodys-group' is no group" in front(group="nobodys-group")["msg"]
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "file"])
+def test_what_is_no_directory_is_refused_and_not_followed(nginx, front, tmp_path, kind):
+    outside = tmp_path / "outside"
+    outside.mkdir(0o700)
+    (outside / "release").write_text("x")
+    (outside / "release").chmod(0o600)
+    top = nginx.server / "+files"
+    if kind == "link":
+        top.symlink_to(outside)
+    elif kind == "pipe":
+        os.mkfifo(top)
+    else:
+        top.write_text("")
+    assert "is a link or no directory" in front()["msg"]
+    assert outside.stat().st_mode & 0o7777 == 0o700
+    assert (outside / "release").stat().st_mode & 0o7777 == 0o600
+    assert not nginx.site.exists()
+
+
+def test_a_pipe_among_the_release_files_keeps_nobody_waiting(nginx, front):
+    top = nginx.server / "+files"
+    top.mkdir(0o700)
+    os.mkfifo(top / "pipe", 0o600)
+    front()
+    assert (top / "pipe").stat().st_mode & 0o7777 == 0o600
+    assert top.stat().st_mode & 0o7777 == 0o2750
+
+
+def test_what_belongs_to_others_stays_as_it_is(nginx, front, tmp_path):
+    if os.geteuid() == 0:
+        theirs = nginx.server / "+files" / "theirs"
+        theirs.mkdir(parents=True, mode=0o700)
+        os.chown(theirs, 65534, 65534)
+        front()
+        assert (theirs.stat().st_mode & 0o7777, theirs.stat().st_gid) == (0o700, 65534)
+        os.chown(nginx.server, 65534, 65534)
+    said = front(server_user="nobody") if os.geteuid() != 0 else front()
+    assert "belongs to uid" in said["msg"]

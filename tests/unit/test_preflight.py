@@ -190,3 +190,11 @@ def test_owner_without_a_home_is_refused(look):
     [problem] = look("pypirc", owner="nobody")["problems"]
     home = pwd.getpwnam("nobody").pw_dir
     assert problem.startswith(f"devpi_pypirc_owner 'nobody' has the home directory {home}, and there is none; make it")
+
+
+def test_log_that_others_could_replace_is_refused(look, tmp_path):
+    tmp_path.chmod(0o777)
+    said = look("proxy", proxied=True, proxy_access_log=str(tmp_path / "devpi.log"), proxy_names=["x.example.com"])
+    assert [each for each in said["problems"] if each.startswith("devpi_proxy_access_log") and "nginx opens it" in each]
+    said = look("proxy", proxied=True, proxy_access_log="/var/log/nginx/devpi.log", proxy_names=["x.example.com"])
+    assert not [each for each in said["problems"] if each.startswith("devpi_proxy_access_log")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from ansible._internal._templating._engine import TemplateOptions
 from ansible._internal._templating._jinja_bits import TemplateOverrides
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.wheelhouse.devpi.plugins.module_utils import _program_file
+from ansible_collections.wheelhouse.devpi.plugins.module_utils import _paths, _program_file
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from supervisor.options import ServerOptions
@@ -102,7 +103,7 @@ def test_what_people_write_is_never_refused(read, value):
     assert read(__devpi_supervisor_environment={"A": value}).environment == {"A": str(value)}
 
 
-@pytest.mark.parametrize("name", ["A B", "1A", "A=B", "", "A\n", "A\nB", "Ä", "A-B", "DEVPISERVER_HOST", "A\x00"])
+@pytest.mark.parametrize("name", ["A B", "1A", "A=B", "", "A\n", "A\nB", "Ä", "A-B", "A\x00"])
 def test_what_is_no_name_is_refused_with_the_way_out(name):
     (problem,) = _program_file.problems({name: "x"})
     assert problem.startswith(f"devpi_environment {name!r} ")
@@ -143,3 +144,73 @@ def test_paths_and_the_command_arrive_as_they_were_given(read, path):
 
 def test_a_newline_in_ansibles_own_mark_is_no_line_of_the_file(read):
     assert read(ansible_managed="made by us\nuser=root\n[program:evil]\ncommand=/bin/sh").uid != 0
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """Return a directory that stands for /etc/supervisor, with a log that nobody else can replace."""
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "supervisord.conf").write_text("[supervisord]\n[include]\nfiles = %(here)s/conf.d/*.conf ; all\n")
+    monkeypatch.setattr(_program_file, "MAIN_FILE", tmp_path / "supervisord.conf")
+    monkeypatch.setattr(_program_file, "PROGRAMS", tmp_path / "conf.d")
+    monkeypatch.setattr(_paths, "exposed", lambda path: Path("/theirs") if path.startswith("/theirs") else None)
+    return tmp_path
+
+
+def on(host, log="log"):
+    return _program_file.problems_on_host("devpi", str(host / log) if not log.startswith("/") else log)
+
+
+OURS = "[program:devpi]\ncommand=/opt/devpi/venv/bin/devpi-server\nstdout_logfile={}\n"
+
+
+def test_an_empty_host_and_our_own_program_are_no_problem(host):
+    assert on(host) == []
+    (host / "log").write_text("")
+    assert on(host) == []
+    (host / "conf.d/devpi.conf").write_text(OURS.format(host / "log"))
+    (host / "log").write_text("ours")
+    assert on(host) == []
+
+
+def test_somebody_elses_program_file_is_named(host):
+    (host / "conf.d/devpi.conf").write_text("[program:devpi]\ncommand=/usr/bin/other\n")
+    (problem,) = on(host)
+    assert f"{host}/conf.d/devpi.conf is somebody else's program" in problem
+
+
+@pytest.mark.parametrize("kind", ["program", "group", "eventlistener"])
+def test_a_program_of_that_name_in_another_file_is_named(host, kind):
+    (host / "conf.d/web.conf").write_text(f"[{kind}:devpi]\ncommand=/usr/bin/other\n")
+    (problem,) = on(host)
+    assert f"{host}/conf.d/web.conf has a program of that name" in problem
+
+
+def test_a_main_file_that_includes_other_places_is_named(host):
+    (host / "supervisord.conf").write_text("[supervisord]\n[include]\nfiles = /etc/other/*.ini\n[x]\n")
+    (problem,) = on(host)
+    assert "does not include" in problem
+    (host / "supervisord.conf").write_text("[supervisord]\n[include]\nfiles =\n  /etc/other/*.ini\n  conf.d/*.conf\n")
+    assert on(host) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "pipe", "directory"])
+def test_a_log_that_is_somebody_elses_is_named(host, kind):
+    log = host / "log"
+    if kind == "file":
+        log.write_text("precious")
+    elif kind == "link":
+        log.symlink_to("/etc/passwd")
+    elif kind == "pipe":
+        os.mkfifo(log)
+    else:
+        log.mkdir()
+    (problem,) = on(host)
+    assert "is there and is somebody else's; " in problem
+
+
+def test_a_log_that_others_can_replace_or_that_has_no_directory_is_named(host):
+    (problem,) = on(host, "/theirs/log")
+    assert "lies in /theirs, where another account can put something else" in problem
+    (problem,) = on(host, "none/log")
+    assert "is no directory" in problem

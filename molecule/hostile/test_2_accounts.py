@@ -1,0 +1,328 @@
+"""Other accounts on the host: what they put in the way of root's run is not followed, and nothing of theirs is lost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from molecule.conftest import Run, Target
+
+SERVER_DIR = "/var/lib/devpi"
+# A run that has something to do takes some 15 s here; one that waits for a pipe never ends.
+PATIENCE = 150
+# Notes what it is sent, and is called as devpi-server is.
+STRANGER = """
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def answer(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        with open("/home/mallory/heard", "ab") as heard:
+            heard.write(self.requestline.encode() + bytes(self.headers) + body + b"\\n")
+        self.send_response(200)
+        self.send_header("X-Devpi-Server-Version", "6.20.3")
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(b'{"status": 200, "type": "userconfig", "result": {}}')
+    do_GET = do_POST = do_PUT = do_PATCH = answer
+http.server.HTTPServer(("127.0.0.1", 3141), Handler).serve_forever()
+"""
+LOGIN = """
+import json, sys, urllib.error, urllib.request
+body = json.dumps({"user": "root", "password": sys.argv[1]}).encode()
+headers = {"Accept": "application/json", "Content-Type": "application/json"}
+try:
+    print(urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:3141/+login", body, headers)).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
+
+def deploy(target: Target, variables: dict[str, Any] | None = None, *arguments: str) -> Run:
+    """Deploy as `Target.deploy` does, and fail where the run waits for something that never comes."""
+    start = time.monotonic()
+    run = target.deploy(variables, *arguments)
+    assert time.monotonic() - start < PATIENCE
+    return run
+
+
+def facts(target: Target, directory: str) -> str:
+    """Return mode, owner, links, time of change and content of all that is there, and of two files of the system."""
+    return str(
+        target.host.check_output(
+            f"find {directory} /etc/passwd /etc/shadow -exec stat -c '%n %F %a %u:%g %h %Y %Z' {{}} +; "
+            f"find {directory} -type f -exec sha256sum {{}} +"
+        )
+    )
+
+
+@pytest.fixture
+def precious(deployed: Target) -> Iterator[str]:
+    """Make files and a directory of root's that the service's account may only read, and return the directory."""
+    deployed.host.check_output(
+        "mkdir -m 0755 -p /srv/precious/directory && echo kept >/srv/precious/file && chmod 0644 /srv/precious/file"
+    )
+    yield "/srv/precious"
+    deployed.host.check_output("rm -rf /srv/precious")
+
+
+@pytest.fixture
+def stopped(deployed: Target) -> Iterator[None]:
+    """Stop the server, and afterwards give it back what it had."""
+    deployed.host.check_output(f"supervisorctl stop devpi && rm -rf /root/kept && cp -a {SERVER_DIR} /root/kept")
+    yield
+    deployed.host.check_output(
+        f"supervisorctl stop devpi >/dev/null; rm -rf {SERVER_DIR}; cp -a /root/kept {SERVER_DIR} && rm -rf /root/kept"
+    )
+    assert deploy(deployed).code == 0
+
+
+WAYS = {
+    "link to a file": "ln -s /srv/precious/file {}",
+    "link to a directory": "ln -s /srv/precious/directory {}",
+    "pipe": "mkfifo -m 0600 {}",
+}
+
+
+def put(target: Target, way: str, names: list[str]) -> None:
+    """Let the service's account put something into its directory in the place of these names."""
+    script = "; ".join(f"rm -rf ./{name} && {way.format('./' + name)}" for name in names)
+    made = target.host.run(f"runuser -u devpi -- sh -euc 'cd {SERVER_DIR}; {script}'")
+    assert made.rc == 0, made.stderr
+
+
+@pytest.mark.usefixtures("stopped")
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
+def test_what_the_servers_account_puts_in_the_place_of_its_data_is_named(
+    deployed: Target, precious: str, way: str
+) -> None:
+    names = [".nodeinfo", ".secret", ".sqlite"]
+    before = facts(deployed, precious)
+    put(deployed, way, names)
+    run = deploy(deployed, {"devpi_state": "stopped"})
+    assert run.code != 0
+    for name in names:
+        assert f"{SERVER_DIR}/{name}" in run.said
+    assert "Traceback" not in run.said
+    assert facts(deployed, precious) == before
+
+
+@pytest.mark.usefixtures("stopped")
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
+def test_what_is_in_the_way_of_a_new_database_is_not_followed(deployed: Target, precious: str, way: str) -> None:
+    deployed.host.check_output(f"rm -rf {SERVER_DIR}/.[!.]* {SERVER_DIR}/*")
+    before = facts(deployed, precious)
+    put(deployed, way, [".initializing", ".initializing.0a", ".secret.partial", ".secret.0a", "+files"])
+    run = deploy(deployed, {"devpi_state": "stopped"})
+    assert "Traceback" not in run.said
+    assert run.code == 0 or SERVER_DIR in run.said, run.said
+    assert facts(deployed, precious) == before
+
+
+@pytest.mark.usefixtures("stopped")
+def test_server_directory_that_is_a_link_of_the_account_leads_nowhere(deployed: Target, precious: str) -> None:
+    """Where the way there is the account's own, as in its home, only its rights are used on it."""
+    home = "/home/devpi-home"
+    deployed.host.check_output(
+        f"install -d -o devpi -g devpi {home} && runuser -u devpi -- ln -s {precious} {home}/data"
+    )
+    try:
+        before = facts(deployed, precious)
+        run = deploy(deployed, {"devpi_state": "stopped", "devpi_server_dir": f"{home}/data"})
+        assert run.code != 0
+        assert f"devpi_server_dir {home}/data" in run.said
+        assert facts(deployed, precious) == before
+    finally:
+        deployed.host.check_output(f"rm -rf {home}")
+
+
+def test_file_of_roots_that_is_linked_hard_into_the_directory_stays_roots(deployed: Target, precious: str) -> None:
+    """On a host without fs.protected_hardlinks the account can do that to any file on the same file system."""
+    deployed.host.check_output(f"supervisorctl stop devpi && mv {SERVER_DIR}/.secret /root/kept-secret")
+    deployed.host.check_output(f"ln {precious}/file {SERVER_DIR}/.secret")
+    try:
+        run = deploy(deployed)
+        assert run.code != 0
+        assert f"{SERVER_DIR}/.secret" in run.said
+        assert "belongs to root" in run.said
+        assert "chown --no-dereference" not in run.said
+        assert deployed.host.file(f"{precious}/file").user == "root"
+        assert deployed.host.file(f"{precious}/file").mode == 0o644
+    finally:
+        deployed.host.check_output(f"rm {SERVER_DIR}/.secret && mv /root/kept-secret {SERVER_DIR}/.secret")
+        deployed.host.check_output("supervisorctl start devpi")
+
+
+@pytest.fixture
+def mallory(deployed: Target) -> Iterator[Callable[..., str]]:
+    """Have another account on the host, which can run a program that looks like a devpi-server."""
+    deployed.host.check_output("useradd --create-home mallory")
+    deployed.host.check_output("supervisorctl stop devpi")
+    pids = []
+
+    def run(account: str) -> str:
+        deployed.host.check_output(
+            "install -d -m 0777 /home/mallory && cat >/home/mallory/stranger.py <<'PY'%sPY", STRANGER
+        )
+        pid: str = deployed.host.check_output(
+            f"runuser -u {account} -- sh -c 'exec python3 /home/mallory/stranger.py "
+            "/opt/devpi/venv/bin/devpi-server --port=3141 >/dev/null 2>&1 & echo $!'"
+        )
+        pids.append(pid)
+        for _attempt in range(50):
+            if deployed.host.check_output("ss -Hltn 'sport = :3141'"):
+                return pid
+            time.sleep(0.1)
+        raise AssertionError("nothing listens")
+
+    yield run
+    for pid in pids:
+        deployed.host.run(f"kill {pid}")
+    deployed.host.check_output("userdel --remove mallory")
+    deployed.host.check_output("supervisorctl start devpi")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--check"]])
+def test_process_of_another_account_is_asked_nothing(
+    deployed: Target, mallory: Callable[[str], str], arguments: list[str]
+) -> None:
+    pid = mallory("mallory")
+    run = deploy(deployed, None, *arguments)
+    assert run.code != 0
+    assert "devpi_port 3141 on " in run.said
+    assert f"({pid})" in run.said
+    assert not deployed.host.file("/home/mallory/heard").exists
+
+
+def test_process_of_another_account_at_the_last_deployments_port_is_asked_nothing(
+    deployed: Target, mallory: Callable[[str], str]
+) -> None:
+    mallory("mallory")
+    run = deploy(deployed, {"devpi_port": 3151}, "--check")
+    assert "Traceback" not in run.said
+    assert not deployed.host.file("/home/mallory/heard").exists
+
+
+def test_server_that_no_supervisor_runs_is_named_and_left_alone(deployed: Target) -> None:
+    deployed.host.check_output("supervisorctl stop devpi")
+    pid = deployed.host.check_output(
+        "runuser -u devpi -- sh -c 'cd /; exec setsid /opt/devpi/venv/bin/devpi-server >/dev/null 2>&1 & echo $!'"
+    )
+    try:
+        for _attempt in range(300):
+            if deployed.host.check_output("ss -Hltn 'sport = :3141'"):
+                break
+            time.sleep(0.1)
+        run = deploy(deployed)
+        assert run.code != 0
+        assert f"process {pid} of devpi" in run.said, run.said
+        assert f"stop it (kill {pid})" in run.said
+        assert deployed.host.run(f"kill -0 {pid}").rc == 0
+    finally:
+        deployed.host.run(f"kill {pid}")
+        time.sleep(1)
+        deployed.host.check_output("supervisorctl start devpi")
+
+
+# variables, and words that the refusal must have
+REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "user root": ({"devpi_server_user": "root"}, ["devpi_server_user root", "rights of root"]),
+    "user with root's number": ({"devpi_server_user": "toor"}, ["devpi_server_user toor", "rights of root"]),
+    "user nobody": ({"devpi_server_user": "nobody"}, ["devpi_server_user nobody", "shared"]),
+    "user with a blank": ({"devpi_server_user": "a b"}, ["devpi_server_user 'a b'", "a-z"]),
+    "user like an option": ({"devpi_server_user": "-x"}, ["devpi_server_user '-x'", "a-z"]),
+    "user like a path": ({"devpi_server_user": "../x"}, ["devpi_server_user '../x'", "a-z"]),
+    "user too long": ({"devpi_server_user": "d" * 40}, ["devpi_server_user", "32"]),
+    "user that is a group": ({"devpi_server_user": "adm"}, ["devpi_server_user adm", "useradd --system --gid adm"]),
+    "directory of others' data": ({"devpi_server_dir": "/srv/mine"}, ["devpi_server_dir /srv/mine", "thesis"]),
+    "mount point": ({"devpi_server_dir": "/srv/disk"}, ["devpi_server_dir /srv/disk", "lost+found"]),
+    "somebody's home": ({"devpi_server_dir": "/home/eve"}, ["devpi_server_dir /home/eve"]),
+    "below somebody's home": ({"devpi_server_dir": "/home/eve/data"}, ["devpi_server_dir /home/eve/data", "eve"]),
+    "system's directory": ({"devpi_server_dir": "/var/lib"}, ["devpi_server_dir /var/lib", "directory of the system"]),
+    "root": ({"devpi_server_dir": "/"}, ["devpi_server_dir /", "directory of the system"]),
+    "relative": ({"devpi_server_dir": "devpi"}, ["devpi_server_dir devpi", "not absolute"]),
+    "dots": ({"devpi_server_dir": "/srv/x/../../etc"}, ["devpi_server_dir", "plain form"]),
+    "where others write": ({"devpi_server_dir": "/var/tmp/devpi"}, ["devpi_server_dir", "/var/tmp"]),  # noqa: S108
+    "below root's home": ({"devpi_server_dir": "/root/devpi"}, ["devpi_server_dir /root/devpi", "may not enter"]),
+    "file": ({"devpi_server_dir": "/srv/file"}, ["devpi_server_dir /srv/file", "no directory"]),
+    "secret of the system": ({"devpi_server_secret_file": "/etc/passwd"}, ["devpi_server_secret_file /etc/passwd"]),
+    "secret that is a pipe": (
+        {"devpi_server_secret_file": "/srv/pipe"},
+        ["devpi_server_secret_file /srv/pipe", "pipe"],
+    ),
+    "secret in somebody's home": ({"devpi_server_secret_file": "/home/eve/secret"}, ["/home/eve/secret", "eve"]),
+    "credentials in the system": ({"devpi_credentials_dir": "/etc"}, ["devpi_credentials_dir /etc"]),
+    "credentials among others": ({"devpi_credentials_dir": "/srv/mine"}, ["devpi_credentials_dir /srv/mine", "thesis"]),
+    "credentials of somebody": ({"devpi_credentials_dir": "/home/eve"}, ["devpi_credentials_dir /home/eve"]),
+    "credentials relative": ({"devpi_credentials_dir": "keep"}, ["devpi_credentials_dir keep", "not absolute"]),
+}
+
+
+@pytest.fixture(scope="module")
+def things(bare: Target) -> Target:
+    """Have things of others on the host."""
+    bare.host.check_output(
+        "useradd --create-home eve; useradd --non-unique --uid 0 toor; mkdir -p /srv/mine /srv/disk/lost+found; "
+        "echo years >/srv/mine/thesis; echo x >/srv/file; mkfifo /srv/pipe; chmod 0750 /srv/mine"
+    )
+    return bare
+
+
+@pytest.mark.parametrize(("variables", "words"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_somebodys_is_refused_before_anything_changes(
+    things: Target, variables: dict[str, Any], words: list[str]
+) -> None:
+    before = things.files()
+    for arguments in ([], ["--check"]):
+        run = deploy(things, variables, *arguments)
+        assert run.code != 0, run.said
+        for word in words:
+            assert word in run.said
+        assert "Traceback" not in run.said
+        assert run.leaks() == []
+        assert things.files() == before
+
+
+def test_another_account_for_data_that_are_there_is_refused_with_the_way_out(deployed: Target) -> None:
+    deployed.host.check_output("id other >/dev/null 2>&1 || useradd --system other")
+    before = deployed.files()
+    pid = deployed.host.check_output("supervisorctl pid devpi")
+    run = deploy(deployed, {"devpi_server_user": "other"})
+    assert run.code != 0
+    assert "belong to devpi, and devpi_server_user is other; set it to devpi, or stop the server" in run.said
+    assert f"chown -R other: {SERVER_DIR}" in run.said
+    assert "Traceback" not in run.said
+    assert deployed.files() == before
+    assert deployed.host.check_output("supervisorctl pid devpi") == pid
+
+
+def test_two_deployments_at_once_end_with_one_database_and_one_secret(bare: Target, tmp_path: Path) -> None:
+    """Both begin with nothing there, and each may end well or say that the other is at work."""
+    command = bare.command({"devpi_root_password": ""})
+    outputs = [tmp_path / "one", tmp_path / "two"]
+    runs = []
+    for output in outputs:
+        with output.open("w") as file:
+            runs.append(subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT))
+    codes = [run.wait(600) for run in runs]
+    said = [output.read_text() for output in outputs]
+    assert 0 in codes, said
+    for code, text in zip(codes, said):
+        assert code == 0 or "another" in text, text
+        assert "Traceback" not in text
+    again = deploy(bare, {"devpi_root_password": ""})
+    assert again.code == 0, again.said
+    assert "changed=0 " in again.said, again.said
+    names = bare.host.check_output(f"ls -A {SERVER_DIR}").split()
+    assert {".secret", ".sqlite", ".nodeinfo"} <= set(names)
+    assert [name for name in names if name.startswith((".initializing", ".secret."))] == []
+    password = bare.host.file("/etc/devpi/credentials/root").content_string.strip()
+    assert bare.host.check_output("python3 -c %s %s", LOGIN, password) == "200"
+    assert json.loads(bare.host.file(f"{SERVER_DIR}/.nodeinfo").content_string)["uuid"]

@@ -1,0 +1,246 @@
+"""A plugin of devpi-server: whoever guesses passwords waits, a token stays at its indexes, and a refusal says why.
+
+devpi-server by itself tries as many passwords as it is sent, and shows the first page with all users to each token.
+nginx, where it stands in front, asks at ``/+authcheck`` whether somebody may read, or write, and hears the reason in
+the header ``X-Devpi-Access-Reason`` and how long to wait in ``X-Devpi-Access-Wait``.
+"""
+
+import base64
+import hashlib
+import ipaddress
+import math
+import secrets
+import threading
+import time
+
+from devpi_common.metadata import splitbasename
+from devpi_common.validation import normalize_name
+from pluggy import HookimplMarker
+from pyramid.httpexceptions import HTTPTooManyRequests
+from pyramid.interfaces import ISecurityPolicy
+from pyramid.response import Response
+
+hookimpl = HookimplMarker("devpiserver")
+
+# Wrong passwords that one address may send in a minute. The same one again counts for less: it is a machine whose
+# password was changed, and no guess.
+GUESSES = 10
+AGAIN = 0.05
+# Whose guesses are known at a time; then those that have been quiet for the longest are forgotten.
+ADDRESSES = 10_000
+TOKEN_USER = (
+    "__token__ is no user here: give the name of the devpi user as the user and the token as the password"
+)
+WRONG_PATH = "a token that is bound to indexes or projects reads these alone"
+NO_WRITING = "this token may read and nothing else"
+# The address that asks and what nginx wants to know, in what the request of /+authcheck hands on
+ADDRESS = "X-Devpi-Access-Address"
+WANTED = "X-Devpi-Access"
+
+_answering = threading.local()
+
+
+class Guesses:
+    """Wrong passwords of each address, which are forgotten as time goes by."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._salt = secrets.token_bytes(16)
+        self._known = {}
+
+    def wait(self, address):
+        """Return for how many seconds no password of this address is looked at."""
+        with self._lock:
+            level = self._level(address)
+        return math.ceil((level - GUESSES + 1) * 60 / GUESSES) if level > GUESSES - 1 else 0
+
+    def add(self, address, words):
+        """Count a wrong password.
+
+        :param address: that sent it.
+        :param words: user and password; of these only a digest is kept.
+        """
+        digest = hashlib.blake2b(words.encode("utf-8", "replace"), key=self._salt, digest_size=16).digest()
+        with self._lock:
+            level = self._level(address)
+            _level, _time, digests = self._known.pop(address, (0, 0, ()))
+            cost = AGAIN if digest in digests else 1
+            digests = (*[each for each in digests if each != digest], digest)[-2 * GUESSES :]
+            self._known[address] = (min(level + cost, GUESSES), time.monotonic(), digests)
+            while len(self._known) > ADDRESSES:
+                del self._known[next(iter(self._known))]
+
+    def _level(self, address):
+        level, seen, _digests = self._known.get(address, (0, 0, ()))
+        return max(0, level - (time.monotonic() - seen) * GUESSES / 60)
+
+
+_guesses = Guesses()
+
+
+@hookimpl
+def devpiserver_pyramid_configure(config, pyramid_config):
+    """Register the tween, outside of the one that begins and ends the transaction.
+
+    :param config: of the server.
+    :param pyramid_config: of its web application.
+    """
+    pyramid_config.add_tween(
+        "devpi_access.tween_access",
+        under="devpi_server.views.tween_request_logging",
+        over="devpi_server.views.tween_keyfs_transaction",
+    )
+
+
+def tween_access(handler, registry):
+    """Return what answers a request in the place of `handler`, or refuses it with a reason."""
+
+    def answer(request):
+        address = address_of(request)
+        request.headers[ADDRESS] = address
+        _answering.reason = ""
+        asked = request.path_info == "/+authcheck"
+        if user_of(request) == "__token__":
+            return refused(401, TOKEN_USER, WWW_Authenticate='Basic realm="devpi"')
+        login = request.path_info == "/+login" and request.method == "POST"
+        words = login_words(request) if login else ""
+        if login and _guesses.wait(address):
+            return too_many(address, asked)
+        response = handler(request)
+        if response.status_code == 429:
+            return too_many(address, asked)
+        if login and response.status_code == 401:
+            _guesses.add(address, words)
+        if asked and response.status_code == 403 and _answering.reason:
+            return refused(403, _answering.reason)
+        return response
+
+    return answer
+
+
+def refused(status, reason, **headers):
+    """Return an answer whose reason is in the status line too, for many tools show that and nothing else."""
+    response = Response(f"{reason[0].upper()}{reason[1:]}.\n", content_type="text/plain", charset="utf-8")
+    response.status = f"{status} {reason}"
+    response.headers["X-Devpi-Access-Reason"] = reason
+    response.headers["Cache-Control"] = "no-store"
+    for name, value in headers.items():
+        response.headers[name.replace("_", "-")] = value
+    return response
+
+
+def too_many(address, asked):
+    """Return the answer to an address that has to wait; nginx, which asks for somebody, understands 403 alone."""
+    seconds = str(max(1, _guesses.wait(address)))
+    reason = f"too many wrong passwords came from {address}, wait {seconds} seconds"
+    return refused(403 if asked else 429, reason, Retry_After=seconds, X_Devpi_Access_Wait=seconds)
+
+
+def address_of(request):
+    """Return who asks; X-Real-IP is nginx's word where that stands in front, and else a stranger's."""
+    address = request.remote_addr or ""
+    try:
+        if ipaddress.ip_address(address).is_loopback:
+            address = request.headers.get("X-Real-IP", address)
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return "an unknown address"
+    # Whoever has one address of IPv6 has 2**64.
+    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else str(parsed)
+
+
+def user_of(request):
+    """Return the user whose name comes with a password or token; empty where none does."""
+    kind, _space, basic = request.headers.get("Authorization", "").partition(" ")
+    for coded in (basic if kind.lower() == "basic" else "", request.headers.get("X-Devpi-Auth", "")):
+        try:
+            user, colon, _password = base64.b64decode(coded.strip()).decode("utf-8", "replace").partition(":")
+        except ValueError:
+            continue
+        if colon:
+            return user
+    return ""
+
+
+def login_words(request):
+    """Return what a login says, as it was sent; it is short, for nobody has a long password."""
+    return request.body[:10_000].decode("utf-8", "replace") if (request.content_length or 0) < 100_000 else ""
+
+
+def is_guess(request, credentials):
+    """Return whether the second of a pair is a password, and neither a token nor a login of the server's own."""
+    if credentials is None or not credentials[1] or credentials[1].startswith("devpi-"):
+        return False
+    try:
+        # One that has run out, too, was signed by this server.
+        request.registry.getUtility(ISecurityPolicy).auth.serializer.loads(credentials[1])
+    except Exception:  # of any kind: it is not signed, then
+        return True
+    return False
+
+
+@hookimpl(tryfirst=True)
+def devpiserver_get_identity(request, credentials):
+    """Refuse to look at the password of an address that has to wait."""
+    _answering.credentials = credentials
+    address = request.headers.get(ADDRESS, "")
+    if is_guess(request, credentials) and _guesses.wait(address):
+        _answering.credentials = None
+        raise HTTPTooManyRequests
+
+
+@hookimpl
+def devpiserver_identity_loaded(request, credential_plugin_name, identity_plugin_name, identity):
+    """Count a password that was wrong."""
+    credentials = getattr(_answering, "credentials", None)
+    if identity is None and is_guess(request, credentials):
+        _guesses.add(request.headers.get(ADDRESS, ""), f"{credentials[0]}:{credentials[1]}")
+    _answering.credentials = None
+
+
+@hookimpl(optionalhook=True)
+def devpiserver_authcheck_unauthorized(request):
+    """Answer nginx that who is not logged in may not write, whatever an index allows.
+
+    :param request: the one that nginx asks about.
+    """
+    if request.headers.get(WANTED) == "write" and not request.authenticated_userid:
+        return True
+    return None
+
+
+@hookimpl(optionalhook=True)
+def devpiserver_authcheck_forbidden(request):
+    """Answer nginx that a bound token reads nothing that is of no index, and of an index nothing of other projects.
+
+    :param request: the one that nginx asks about.
+    """
+    identity = request.identity
+    if not hasattr(identity, "token"):
+        return None
+    try:
+        restrictions = identity.restrictions
+        allowed = [set(each.value) for each in restrictions.get("allowed", ())]
+        projects = [set(map(normalize_name, each.value)) for each in restrictions.get("projects", ())]
+        bound = bool(projects or restrictions.get("indexes"))
+    except Exception:  # a restriction that was added by another program
+        allowed, projects, bound = [], [], True
+    if request.headers.get(WANTED) == "write" and allowed and not set.intersection(*allowed) - {"pkg_read"}:
+        return _forbidden(NO_WRITING)
+    if bound and not (request.context.username and request.context.index):
+        return _forbidden(WRONG_PATH)
+    if projects and request.matched_route.name.endswith(("/+f/{relpath:.*}", "/+e/{relpath:.*}")):
+        name = request.path_info.rsplit("/", 1)[1]
+        name = name[: -len(".metadata")] if name.endswith(".metadata") else name
+        try:
+            project = normalize_name(splitbasename(name, checkarch=False)[0])
+        except ValueError:
+            project = ""
+        if any(project not in each for each in projects):
+            return _forbidden(WRONG_PATH)
+    return None
+
+
+def _forbidden(reason):
+    _answering.reason = reason
+    return True
