@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from molecule.proxy.conftest import basic, release, send
+from molecule.proxy.conftest import logged_in, release, send
 from molecule.proxy.test_private import JSON, PRIVATE
 
 if TYPE_CHECKING:
@@ -59,10 +59,16 @@ def passwords(host: Host, mode: str) -> dict[str, str]:
     return {user: host.check_output(f"cat /etc/devpi/credentials/{user}") for user in WHO[1:]}
 
 
+@pytest.fixture(scope="module")
+def logins(host: Host, outside: Outside, mode: str) -> dict[str, str]:
+    assert mode
+    return {user: logged_in(host, outside, user) for user in WHO[1:]}
+
+
 @pytest.fixture
-def index(outside: Outside, passwords: dict[str, str]) -> Iterator[None]:
+def index(outside: Outside, logins: dict[str, str]) -> Iterator[None]:
     """Make an index of which team alone is named, with a release, and a user that can be deleted."""
-    root = basic("root", passwords["root"])
+    root = logins["root"]
     for path in (INDEX, "/team/made", "/ci/made", "/root/made", "/stranger/made", "/made", "/spare"):
         outside.send(path, root, JSON, method="DELETE")
     settings = {
@@ -75,7 +81,7 @@ def index(outside: Outside, passwords: dict[str, str]) -> Iterator[None]:
     assert send(outside, INDEX, root, KIND, method="PUT", body=json.dumps(settings).encode()).status == 200
     assert send(outside, "/spare", root, KIND, method="PUT", body=b'{"password": "Canary7f3"}').status == 201
     kind, body = release("cell")
-    assert send(outside, f"{INDEX}/", basic("team", passwords["team"]), kind, body=body).status == 200
+    assert send(outside, f"{INDEX}/", logins["team"], kind, body=body).status == 200
     yield
     for path in (INDEX, "/team/made", "/ci/made", "/root/made", "/made", "/spare"):
         outside.send(path, root, JSON, method="DELETE")
@@ -84,9 +90,11 @@ def index(outside: Outside, passwords: dict[str, str]) -> Iterator[None]:
 @pytest.mark.usefixtures("index")
 @pytest.mark.parametrize("who", WHO)
 @pytest.mark.parametrize("does", CELLS)
-def test_cell(outside: Outside, mode: str, passwords: dict[str, str], does: str, who: str) -> None:
-    login = () if who == "stranger" else (basic(who, passwords[who]),)
-    root = basic("root", passwords["root"])
+def test_cell(
+    outside: Outside, mode: str, logins: dict[str, str], passwords: dict[str, str], does: str, who: str
+) -> None:
+    login = () if who == "stranger" else (logins[who],)
+    root = logins["root"]
     found = outside.send(f"{INDEX}/cell/1.0", root, JSON)
     file = "/" + json.loads(found.text)["result"]["+links"][0]["href"].split("/", 3)[3].split("#")[0]
     other = "ci" if who != "ci" else "team"
