@@ -97,8 +97,7 @@ class ReleaseFiles:
         owner = os.fstat(handle).st_uid
         if owner != self._account.pw_uid:
             raise ReleaseFilesError(
-                f"{path} belongs to uid {owner} and not to {self._account.pw_name}; chown it, or name "
-                "another directory"
+                f"{path} belongs to uid {owner} and not to {self._account.pw_name}; chown it, or name another directory"
             )
 
     def _open_below(self, directory: int, depth: int) -> None:
