@@ -193,7 +193,7 @@ def read_only(deployed: Target, request: pytest.FixtureRequest) -> Iterator[str]
 def test_a_place_that_is_read_only_is_found_out_before_anything_changes(
     deployed: Target, read_only: str, arguments: tuple[str, ...]
 ) -> None:
-    variables = {"devpi_server_options": {"threads": 5}}
+    variables = {"devpi_server_threads": 5}
     said = refused(deployed, variables, "Nothing was changed", "read-only; mount it for writing", arguments=arguments)
     assert f"goes to {read_only}" in said
 

@@ -26,8 +26,12 @@ PAGE = "/team/dev/tidytable/1.2"
 
 @pytest.fixture(scope="module", autouse=True)
 def private(host: Host, published: None) -> None:
-    # and has a search; with devpi_server_search the mirror would download the names of all projects
-    code, _changed, said = Runs(host)(devpi_private=True, devpi_server_options={"indexer-backend": "whoosh"})
+    # and has a search, of the team's own packages: the mirror is not to download the names of all projects
+    users = [
+        {"name": "team", "indexes": [{"name": "dev", "bases": ["root/pypi"]}]},
+        {"name": "root", "indexes": [{"name": "pypi", "type": "mirror", "mirror_no_project_list": True}]},
+    ]
+    code, _changed, said = Runs(host)(devpi_private=True, devpi_server_search=True, devpi_users=users)
     assert code == 0, said
 
 

@@ -93,6 +93,8 @@ class Devpi:
 
     def ask(self, method: str, path: str, body: object = None, token: str = "") -> Any:
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        # or a server that was given an unfit address of its own sends each request for / away
+        headers["X-Outside-URL"] = self.url
         if token:
             headers["X-Devpi-Auth"] = base64.b64encode(f"root:{token}".encode()).decode()
         data = None if body is None else json.dumps(body).encode()
