@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from testinfra.host import Host
 
@@ -48,3 +50,51 @@ def test_second_deploy_sets_nothing_up_again(host: Host) -> None:
     assert "changed=0" in said
     assert "Setting up" not in said
     assert "Installing" not in said
+
+
+def test_what_is_said_holds_no_warning(host: Host) -> None:
+    said = host.file("/opt/first-deploy").content_string
+    assert "Setting up" in said
+    assert [line for line in said.splitlines() if "WARNING" in line.upper()] == []
+
+
+def test_environment_is_debians_and_the_service_can_run_it(host: Host, layout: Layout) -> None:
+    environment = host.check_output(f"readlink {layout.venv}")
+    assert environment.startswith("/opt/devpi/venvs/")
+    code = "import sys; print(sys.base_prefix)"
+    assert host.check_output(f"runuser -u {layout.account} -- {layout.venv}/bin/python -c '{code}'") == "/usr"
+    written = host.check_output("find /opt/devpi ! -user root -o ! -type l -perm /022")
+    assert written == ""
+
+
+OWN_PYTHON = "/root/.pyenv/versions/own/bin/python3"
+HOME_OF_OWN_PYTHON = "PATH=/root/.pyenv/shims:$PATH"
+
+
+@pytest.fixture
+def own_python(host: Host) -> str:
+    """Return an interpreter that root alone can run, made as on the host that has one from the beginning."""
+    host.check_output(
+        "umask 077 && mkdir -p /root/.pyenv/versions/own/bin && chmod 0700 /root && "
+        f'cp "$(readlink -f /usr/bin/python3)" {OWN_PYTHON}'
+    )
+    return OWN_PYTHON
+
+
+@pytest.mark.parametrize("options", ["", "--check"])
+def test_interpreter_that_the_service_cannot_run_is_refused_and_the_server_runs_on(
+    host: Host, layout: Layout, own_python: str, options: str
+) -> None:
+    checkout = "/root/devpi" if layout.person == "root" else f"/home/{layout.person}/devpi"
+    before = [host.check_output(command) for command in ("supervisorctl pid devpi", f"readlink {layout.venv}")]
+    said = host.run(
+        f"cd {checkout} && {HOME_OF_OWN_PYTHON} LC_ALL=POSIX script/deploy -e devpi_username={layout.user} "
+        f"-e devpi_pypirc_owner={layout.person} -e devpi_python={own_python} {options}"
+    )
+    assert said.rc != 0
+    assert "Nothing was changed." in said.stdout
+    assert f"devpi_python '{own_python}' leads to" in said.stdout
+    assert "may not enter /root" in said.stdout
+    assert "script/deploy -e devpi_python=python3" in said.stdout
+    assert [host.check_output(command) for command in ("supervisorctl pid devpi", f"readlink {layout.venv}")] == before
+    host.check_output(f"python3 -c 'import urllib.request as u; u.urlopen(\"{layout.url}/+api\")'")

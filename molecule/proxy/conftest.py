@@ -97,6 +97,15 @@ def basic(user: str, password: str) -> str:
     return "Authorization: Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
+def logged_in(host: Host, outside: Outside, user: str) -> str:
+    """Log in once, for a password is compared anew each time, and return the header of that login."""
+    password = host.check_output(f"cat /etc/devpi/credentials/{user}")
+    body = json.dumps({"user": user, "password": password}).encode()
+    said = send(outside, "/+login", "Accept: application/json", "Content-Type: application/json", body=body)
+    assert said.status == 200, said.text
+    return basic(user, json.loads(said.text)["result"]["password"])
+
+
 def address(container: str) -> str:
     """Return the container's own address."""
     form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from molecule.proxy.conftest import NAME, answer, basic, form, packed, release, send
+from molecule.proxy.conftest import NAME, answer, basic, form, logged_in, packed, release, send
 from molecule.proxy.test_private import JSON, PRIVATE, WHEEL
 
 if TYPE_CHECKING:
@@ -84,15 +84,15 @@ def mode(request: pytest.FixtureRequest, deploy: Runs, published: dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def root(host: Host, mode: str) -> str:
+def root(host: Host, outside: Outside, mode: str) -> str:
     assert mode
-    return basic("root", host.check_output("cat /etc/devpi/credentials/root"))
+    return logged_in(host, outside, "root")
 
 
 @pytest.fixture(scope="module")
-def team(host: Host, mode: str) -> str:
+def team(host: Host, outside: Outside, mode: str) -> str:
     assert mode
-    return basic("team", host.check_output("cat /etc/devpi/credentials/team"))
+    return logged_in(host, outside, "team")
 
 
 @pytest.fixture
@@ -293,7 +293,8 @@ def test_guesses_are_slowed_for_who_guesses(host: Host, outside: Outside, mode: 
     assert outside.send("/team/dev", team, JSON).status == 200
     # and who waits is let in with the right password
     time.sleep(max(int(wait) for wait in refused if wait) + 1)
-    said = ask(host, source, "/+login", team.removeprefix("Authorization: "))
+    right = basic("team", host.check_output("cat /etc/devpi/credentials/team"))
+    said = ask(host, source, "/+login", right.removeprefix("Authorization: "))
     assert said[0][0] == 200, said
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from molecule.proxy.conftest import basic, release, send
+from molecule.proxy.conftest import logged_in, release, send
 from molecule.proxy.test_private import JSON, PRIVATE
 
 if TYPE_CHECKING:
@@ -53,16 +54,27 @@ def mode(request: pytest.FixtureRequest, deploy: Runs, published: dict[str, str]
     assert code == 0, said
 
 
+@dataclass
+class Login:
+    """How somebody says who they are."""
+
+    password: str
+    header: str
+
+
 @pytest.fixture(scope="module")
-def passwords(host: Host, mode: str) -> dict[str, str]:
+def logins(host: Host, outside: Outside, mode: str) -> dict[str, Login]:
     assert mode
-    return {user: host.check_output(f"cat /etc/devpi/credentials/{user}") for user in WHO[1:]}
+    return {
+        user: Login(host.check_output(f"cat /etc/devpi/credentials/{user}"), logged_in(host, outside, user))
+        for user in WHO[1:]
+    }
 
 
 @pytest.fixture
-def index(outside: Outside, passwords: dict[str, str]) -> Iterator[None]:
+def index(outside: Outside, logins: dict[str, Login]) -> Iterator[None]:
     """Make an index of which team alone is named, with a release, and a user that can be deleted."""
-    root = basic("root", passwords["root"])
+    root = logins["root"].header
     for path in (INDEX, "/team/made", "/ci/made", "/root/made", "/stranger/made", "/made", "/spare"):
         outside.send(path, root, JSON, method="DELETE")
     settings = {
@@ -75,7 +87,7 @@ def index(outside: Outside, passwords: dict[str, str]) -> Iterator[None]:
     assert send(outside, INDEX, root, KIND, method="PUT", body=json.dumps(settings).encode()).status == 200
     assert send(outside, "/spare", root, KIND, method="PUT", body=b'{"password": "Canary7f3"}').status == 201
     kind, body = release("cell")
-    assert send(outside, f"{INDEX}/", basic("team", passwords["team"]), kind, body=body).status == 200
+    assert send(outside, f"{INDEX}/", logins["team"].header, kind, body=body).status == 200
     yield
     for path in (INDEX, "/team/made", "/ci/made", "/root/made", "/made", "/spare"):
         outside.send(path, root, JSON, method="DELETE")
@@ -84,9 +96,9 @@ def index(outside: Outside, passwords: dict[str, str]) -> Iterator[None]:
 @pytest.mark.usefixtures("index")
 @pytest.mark.parametrize("who", WHO)
 @pytest.mark.parametrize("does", CELLS)
-def test_cell(outside: Outside, mode: str, passwords: dict[str, str], does: str, who: str) -> None:
-    login = () if who == "stranger" else (basic(who, passwords[who]),)
-    root = basic("root", passwords["root"])
+def test_cell(outside: Outside, mode: str, logins: dict[str, Login], does: str, who: str) -> None:
+    login = () if who == "stranger" else (logins[who].header,)
+    root = logins["root"].header
     found = outside.send(f"{INDEX}/cell/1.0", root, JSON)
     file = "/" + json.loads(found.text)["result"]["+links"][0]["href"].split("/", 3)[3].split("#")[0]
     other = "ci" if who != "ci" else "team"
@@ -106,8 +118,10 @@ def test_cell(outside: Outside, mode: str, passwords: dict[str, str], does: str,
         "upload test results": lambda: change(file, "POST", testenvs={}),
         "upload documentation": lambda: upload("cell", "doc_upload"),
         "push": lambda: change(INDEX, "POST", name="cell", version="1.0", targetindex=INDEX.strip("/")),
-        "change the own password": lambda: change(f"/{who}", "PATCH", password=passwords.get(who, "x")),
-        "change another's password": lambda: change(f"/{other}", "PATCH", password=passwords[other]),
+        "change the own password": lambda: change(
+            f"/{who}", "PATCH", password="x" if who == "stranger" else logins[who].password
+        ),
+        "change another's password": lambda: change(f"/{other}", "PATCH", password=logins[other].password),
         "make a user": lambda: change("/made", "PUT", password="Canary7f3"),
         "make an index": lambda: change(f"/{who}/made", "PUT"),
         "change an index": lambda: change(INDEX, "PATCH", title="x"),

@@ -74,9 +74,11 @@ class KeptFile:
         return {"prepared": "".join(line + "\n" for line in lines)}
 
     def _shown(self, text: str) -> list[str]:
+        # Only a newline ends a line for who reads the file, and what hides a secret must see the same lines.
+        lines = text.split("\n")
         return [
             line.partition("=")[0] + "=********" if self._conceals(line) else SECRET.sub(r"\1********", line)
-            for line in text.split("\n")
+            for line in (lines if lines[-1] else lines[:-1])
         ]
 
     def write(self, validate: Callable[[str], None] | None = None) -> None:

@@ -307,6 +307,8 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
 
 SUPPORTED = {"debian": ("Debian", (11,)), "ubuntu": ("Ubuntu", (20, 4))}
 LISTS_ARE_FRESH_FOR = 3600.0
+# Seconds. A server made by hand stretches its secret with 512 MB, which on a busy host takes half a minute.
+LOGIN_TIMEOUT = 120
 # MB that each took of the memory that is available, seen with a hundred of them
 WORKER_MEMORY = 64
 NGINX = Path("/usr/sbin/nginx")
@@ -928,7 +930,8 @@ class Preflight:
         """
         url, given = seen["server_url"], self.params["root_password"]
         source = "devpi_root_password" if given else str(credentials.path("root"))
-        client = Client(url, "root", given or credentials.read("root"), check_mode=True, proxy=False)
+        options: dict[str, Any] = {"check_mode": True, "proxy": False, "timeout": LOGIN_TIMEOUT}
+        client = Client(url, "root", given or credentials.read("root"), **options)
         try:
             client.login()
         except NoPassword:
@@ -944,7 +947,7 @@ class Preflight:
         else:
             return client
         if is_loopback(client.host):
-            client = Client(url, "root", "", check_mode=True, proxy=False)
+            client = Client(url, "root", "", **options)
             try:
                 client.login()
             except (WrongPassword, RequestFailed):

@@ -296,7 +296,7 @@ class Program:
         begun = time.monotonic()
         url, timeout = self.params["url"], self.params["ready_timeout"]
         while True:
-            said = _answer(url) or self._stranger(url)
+            said = self._stranger(url) or _answer(url)
             waited = time.monotonic() - begun
             if not said:
                 return round(waited, 1)
@@ -310,7 +310,7 @@ class Program:
             time.sleep(0.1)
 
     def _stranger(self, url: str) -> str:
-        """Return why who answers may not be the program; fail where another account holds its port.
+        """Return why nobody is to be asked yet; fail where another account holds the program's port.
 
         What follows sends passwords there.
         """
@@ -327,8 +327,8 @@ class Program:
                     "the program another port, and run again"
                 )
             if not held_by(listener, uid, *executables):
-                return f"process {listener.holder} answers there, and not the program's own"
-        return "" if listeners else "who answers cannot be seen among this host's listeners"
+                return f"process {listener.holder} listens there, and not the program's own"
+        return "" if listeners else f"nothing listens on port {address.port}"
 
 
 def surplus(name: str, wanted: set[str]) -> list[str]:

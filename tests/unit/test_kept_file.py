@@ -126,3 +126,8 @@ def test_a_path_is_no_secret_and_a_hidden_change_is_told(tmp_path):
 def test_concealed_lines_keep_their_name(tmp_path):
     shown = kept(tmp_path / "file", "environment=A=CANARY\n", conceals=lambda line: line.startswith("env")).diff()
     assert "+environment=********" in shown["prepared"]
+
+
+def test_only_a_newline_ends_a_concealed_line(tmp_path):
+    shown = kept(tmp_path / "file", "environment=A=x\u2028CANARY\n", conceals=lambda line: line.startswith("env"))
+    assert shown.diff()["prepared"].splitlines()[2:] == ["@@ -0,0 +1 @@", "+environment=********"]

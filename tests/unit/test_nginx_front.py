@@ -69,7 +69,7 @@ def nginx(tmp_path, monkeypatch):
     program.parent.mkdir()
     program.write_text(PLAYED)
     program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(nginx_front, "SYSTEM_PROGRAMS", {"PATH": f"{program.parent}:{os.environ['PATH']}"})
     for name, path in (("SITE", played.site), ("CERTIFICATE", played.certificate), ("CALLS", played.calls)):
         monkeypatch.setenv(name, str(path))
     for name in ("NGINX", "LOGROTATE", "OPENSSL"):

@@ -113,6 +113,8 @@ def tween_access(handler, registry):
             _guesses.add(address, words)
         if asked and response.status_code == 403 and _answering.reason:
             return refused(403, _answering.reason)
+        if asked and response.status_code == 200:
+            response.headers["X-Devpi-Access-Known"] = "yes"
         return response
 
     return answer

@@ -1,0 +1,78 @@
+"""Other programs that keep apt's locks are waited for. What apt-get says then was taken from the real one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from ansible_collections.wheelhouse.devpi.plugins.module_utils import _apt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOCKED = (
+    "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 387 (python3)\n"
+    "E: Unable to lock directory /var/lib/apt/lists/\n"
+)
+
+
+class Module:
+    """Runs apt-get in the place of an AnsibleModule, and is told each time what it says."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = [*answers]
+        self.commands: list[list[str]] = []
+
+    def run_command(self, command: list[str], **_options: object) -> tuple[int, str, str]:
+        self.commands.append(command)
+        said = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return (100 if said else 0), "", said
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test wait as long as a person does."""
+    monkeypatch.setattr(_apt.time, "sleep", lambda _seconds: None)
+
+
+def test_lists_that_another_program_refreshes_are_waited_for() -> None:
+    module = Module(LOCKED, LOCKED, "")
+    assert _apt.refresh(module, ["-o", "X=1"]) == ""
+    assert len(module.commands) == 3
+    assert module.commands[0][:3] == ["apt-get", "-o", "X=1"]
+
+
+def test_program_that_keeps_them_for_ever_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_apt, "PATIENCE", 0)
+    problem = _apt.refresh(Module(LOCKED), [])
+    assert "process 387 (python3)" in problem
+    assert "sources" not in problem
+
+
+def test_sources_that_do_not_answer_are_told_at_once() -> None:
+    module = Module("W: one\nE: Some index files failed to download.\n")
+    assert "Some index files failed to download.; a package is missing" in _apt.refresh(module, [])
+    assert len(module.commands) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "tries", "code"), [(LOCKED, 2, 0), ("E: Unable to locate package thing\n", 2, 100), ("", 1, 0)]
+)
+def test_installation_waits_for_locks_and_for_nothing_else(tmp_path: Path, said: str, tries: int, code: int) -> None:
+    (tmp_path / "said").write_text(said)
+    first = "exit 0" if not said else f"cat {tmp_path}/said >&2; exit 100"
+    then = "exit 0" if "lock" in said else first
+    programs = {
+        "apt-get": f"echo x >>{tmp_path}/tries; [ $(wc -l <{tmp_path}/tries) -gt 1 ] && {{ {then}; }}; {first}",
+        "dpkg": "exit 0",
+    }
+    for name, script in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    command = ["sh", "-c", _apt.INSTALL, "30", "thing"]
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert len((tmp_path / "tries").read_text().splitlines()) == tries
