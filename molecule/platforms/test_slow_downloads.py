@@ -62,7 +62,8 @@ try:
         files = json.loads(ask(page, accept="application/vnd.pypi.simple.v1+json")[0])["files"]
         addresses.append("/team/slow/" + files[0]["url"].split("#")[0].replace("../", ""))
     sizes = []
-    people = [threading.Thread(target=lambda path: sizes.append(len(ask(path)[0])), args=(each,)) for each in addresses]
+    fetch = lambda path: sizes.append(len(ask(path, accept="*/*")[0]))
+    people = [threading.Thread(target=fetch, args=(address,)) for address in addresses]
     for person in people:
         person.start()
     time.sleep(2)

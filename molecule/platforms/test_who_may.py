@@ -18,21 +18,22 @@ CELLS = {
     "read the status": (200, 200, 200, 200),
     "upload": (401, 403, 200, 403),
     "upload documentation": (401, 403, 200, 403),
-    "upload test results": (401, 403, 200, 403),
-    "change the own password": (401, 200, 200, 200),
-    "change another's password": (401, 403, 403, 200),
-    "make a user": (401, 403, 403, 201),
-    "make an index": (401, 403, 403, 200),
-    "change an index": (401, 403, 403, 200),
-    "delete a release": (401, 403, 403, 200),
-    "delete an index": (401, 403, 403, 201),
-    "delete a user": (401, 403, 403, 200),
+    "upload test results": (403, 403, 200, 403),
+    "change the own password": (404, 200, 200, 200),
+    "change another's password": (403, 403, 403, 200),
+    "make a user": (403, 403, 403, 201),
+    "make an index": (403, 403, 403, 200),
+    "change an index": (403, 403, 403, 200),
+    "delete a release of an index that keeps them": (403, 403, 403, 403),
+    "delete a release of a volatile index": (403, 403, 200, 200),
+    "delete an index": (403, 403, 403, 201),
+    "delete a user": (403, 403, 403, 200),
 }
 # What accounts of the system may; a command succeeds or fails
 ACCOUNTS = ("devpi", "daemon", "root")
 DATA, CONFIG = "/var/lib/devpi", "/etc/xdg/devpi-server/devpi-server.yml"
 LOCAL = {
-    "read the data": (f"ls {DATA}/+files && cat {DATA}/.sqlite", (True, False, True)),
+    "read the data": (f"ls {DATA} && cat {DATA}/.sqlite", (True, False, True)),
     "write the data": (f"touch {DATA}/canary && rm {DATA}/canary", (True, False, True)),
     "read the secret": (f"cat {DATA}/.secret", (True, False, True)),
     "read the configuration": (f"cat {CONFIG}", (True, False, True)),
@@ -64,7 +65,7 @@ def ask(who, method, path, body=None, kind=KIND, accept=KIND):
 def release(index, who, action="file_upload"):
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
-        archive.writestr("index.html", "<html></html>")
+        archive.writestr(zipfile.ZipInfo("index.html"), "<html></html>")
     name = "cell-1.0-py3-none-any.whl" if action == "file_upload" else "cell-1.0.doc.zip"
     fields = {":action": action, "name": "cell", "version": "1.0"}
     head = '--7f3\r\nContent-Disposition: form-data; name="'
@@ -105,7 +106,8 @@ def tries(who):
         "make a user": lambda: ask(who, "PUT", "/made", {"password": "Canary7f3"})[0],
         "make an index": lambda: ask(who, "PUT", f"/{who if who in password else 'team'}/made", {})[0],
         "change an index": lambda: ask(who, "PATCH", "/team/cells", {"title": "x"})[0],
-        "delete a release": lambda: ask(who, "DELETE", "/team/cells/cell/1.0")[0],
+        "delete a release of an index that keeps them": lambda: ask(who, "DELETE", "/team/dev/cell/1.0")[0],
+        "delete a release of a volatile index": lambda: ask(who, "DELETE", "/team/cells/cell/1.0")[0],
         "delete an index": lambda: ask(who, "DELETE", "/team/cells")[0],
         "delete a user": lambda: ask(who, "DELETE", "/spare")[0],
     }
