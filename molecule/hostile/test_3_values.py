@@ -71,25 +71,23 @@ def test_values_arrive_in_the_process_as_they_were_given(deployed: Target) -> No
     assert not set(VALUES) & set(environment(deployed))
 
 
-@pytest.mark.parametrize(
-    "name_and_value",
-    [
-        ("A", "x\ncommand=/bin/sh"),
-        ("A", "x\x1b"),
-        ("A", "'\""),
-        ("A", '"q"'),
-        ("A B", "x"),
-        ("1A", "x"),
-        ("A=B", "x"),
-        ("", "x"),
-        ("A\nB", "x"),
-    ],
-)
-def test_what_cannot_arrive_is_refused_before_anything_changes(bare: Target, name_and_value: tuple[str, str]) -> None:
-    refused(bare, {"devpi_environment": dict([name_and_value])}, "devpi_environment")
+def test_what_cannot_arrive_is_refused_before_anything_changes(bare: Target) -> None:
+    values = {
+        "A": "x\ncommand=/bin/sh",
+        "B": "x\x1b",
+        "C": "'\"",
+        "D D": "x",
+        "1E": "x",
+        "F=F": "x",
+        "": "x",
+        "G\nG": "x",
+    }
+    said = refused(bare, {"devpi_environment": values}, "devpi_environment")
+    problems = [line for line in said.splitlines() if "devpi_environment" in line]
+    assert len(problems) >= len(values), said
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "a:b", "a b", "a\nb", "a]", ""])
+@pytest.mark.parametrize("name", ["../x", "a]"])
 def test_what_is_no_name_of_a_program_is_refused(bare: Target, name: str) -> None:
     refused(bare, {"devpi_supervisor_program": name}, "devpi_supervisor_program")
 
@@ -180,7 +178,10 @@ def test_another_account_that_grabs_the_port_is_named_and_sent_no_password(deplo
     assert run.code == 0, run.said
 
 
-@pytest.fixture(params=["/etc", "/etc/supervisor/conf.d", "/opt", "/var/lib"])
+READ_ONLY = {"/etc": (), "/etc/supervisor/conf.d": ("--check",), "/opt": ("--check",), "/var/lib": ()}
+
+
+@pytest.fixture(params=READ_ONLY)
 def read_only(deployed: Target, request: pytest.FixtureRequest) -> Iterator[str]:
     """Mount a place read-only for as long as the test goes on, and return it."""
     place: str = request.param
@@ -189,12 +190,9 @@ def read_only(deployed: Target, request: pytest.FixtureRequest) -> Iterator[str]
     deployed.host.check_output(f"umount {place}")
 
 
-@pytest.mark.parametrize("arguments", [(), ("--check",)])
-def test_a_place_that_is_read_only_is_found_out_before_anything_changes(
-    deployed: Target, read_only: str, arguments: tuple[str, ...]
-) -> None:
-    variables = {"devpi_server_threads": 5}
-    said = refused(deployed, variables, "Nothing was changed", "read-only; mount it for writing", arguments=arguments)
+def test_a_place_that_is_read_only_is_found_out_before_anything_changes(deployed: Target, read_only: str) -> None:
+    words = ("Nothing was changed", "read-only; mount it for writing")
+    said = refused(deployed, {"devpi_server_threads": 5}, *words, arguments=READ_ONLY[read_only])
     assert f"goes to {read_only}" in said
 
 
