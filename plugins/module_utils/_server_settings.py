@@ -111,7 +111,9 @@ def _option(given: str, value: object, plugins: bool) -> Iterator[str]:
 
 def _value(where: str, name: str, value: object) -> Iterator[str]:
     if value is None or isinstance(value, (Mapping, list, tuple)):
-        yield f"{where} is {shown(value)}, and devpi-server takes one text, number or true or false there; give one"
+        # A plugin's option may hold a password.
+        kind = "null" if value is None else "a mapping" if isinstance(value, Mapping) else "a list"
+        yield f"{where} is {kind}, and devpi-server takes one text, number or true or false there; give one"
         return
     text = str(value)
     if not text.strip():
@@ -121,9 +123,9 @@ def _value(where: str, name: str, value: object) -> Iterator[str]:
     elif name == "connection-limit" and not re.fullmatch("0*[1-9][0-9]{0,2}", text):
         yield f"{where} is {shown(value)}, and the server breaks above a thousand connections; give 1 to 999"
     elif name in NUMBERS and (isinstance(value, bool) or not re.fullmatch("[0-9]{1,18}", text)):
-        yield f"{where} is {shown(value)}, and has to be a whole number, 0 or more"
+        yield f"{where} is {shown(value)}, and has to be a whole number; give 0 or more"
     elif name in SWITCHES and not SWITCH.fullmatch(text):
-        yield f"{where} is {shown(value)}, and has to be true or false"
+        yield f"{where} is {shown(value)}, and is a switch; give true or false"
     elif name in TEXTS and isinstance(value, bool):
         yield f"{where} is {shown(value)}, and has to be a text; devpi-server --help says which"
 
@@ -241,10 +243,10 @@ def number_problems(numbers: Mapping[str, Any]) -> list[str]:
 
 
 def shown(value: object) -> str:
-    """Return the value as a message shows it: short, in one line."""
+    """Return the value as a message shows it: short, in one line, without what may be an address's password."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    text = repr(value)
+    text = re.sub(r"//[^/]*@", "//********@", repr(value))
     return text if len(text) <= 100 else f"{text[:100]}…"

@@ -20,6 +20,10 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._arguments import
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._program_file import unfit_value
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import PypircError, Repository
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_settings import (
+    environment_problems,
+    option_problems,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tokens import PERMISSIONS, TokenError, declared_token
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import User, flaws_of_hash, flaws_of_name
 
@@ -291,12 +295,16 @@ def _environment(place: str, value: Mapping[str, object]) -> Iterator[str]:
         else:
             wrong = list(disagreements(f"{place}.{name}", {"type": "str", "no_log": True}, str(each)))
             reason = unfit_value(name, each)
-            yield from wrong or ([f"{place}.{name} {reason}"] if reason else [])
+            yield from wrong or ([f"{place}.{name} {reason}"] if reason else environment_problems({name: each}))
 
 
 def _server_options(place: str, value: Mapping[str, object]) -> Iterator[str]:
     for name, each in value.items():
-        if not OPTION_NAME.fullmatch(name):
+        # which options there are with the plugins that are installed, preflight tells
+        found = option_problems({name: each}, plugins=True)
+        if found:
+            yield from found
+        elif not OPTION_NAME.fullmatch(name):
             yield f"{place} has {shown(name)}, which is no option of devpi-server; see devpi-server --help"
         elif each is None:
             yield f"{place}.{name} is null; give it a value, or take its line out"

@@ -536,3 +536,15 @@ def test_bad_inputs_are_refused_in_plain_words_or_do_no_harm(capsys: pytest.Capt
     assert figures.tried > 5000
     assert figures.worked > 100
     assert {what: found for what, found in figures.wrong.items() if found} == {}
+
+
+def test_all_that_the_roles_decide_is_told_with_the_rest() -> None:
+    given = {
+        "devpi_server_options": {"host": "0.0.0.0", "--Keep_Docs_Packed": False, "theme": None},  # noqa: S104
+        "devpi_environment": {"DEVPISERVER_LISTEN": "*:1", "XDG_CONFIG_DIRS": "/srv"},
+        "devpi_server_threads": 0,
+    }
+    told = "\n".join(refusals("server", "supervisor", **given))
+    for part in ("'host'", "set devpi_host", "'--Keep_Docs_Packed'", "theme is null", "'DEVPISERVER_LISTEN'", "XDG_"):
+        assert part in told
+    assert "devpi_server_threads" in told
