@@ -1,8 +1,8 @@
 """Sits at a terminal in the person's place: typist.py PERSON PROGRAM [ARGUMENT...].
 
 Starts the program as PERSON on a terminal of its own, types the person's password whenever it is asked for, and passes
-on what the program says. That is also kept: of the first run without --check in /opt/first-deploy, of the last
-one in /opt/last-deploy. Ends with the program's exit status.
+on what the program says. That is also kept: of the first run in /opt/first-run, of the first one without --check in
+/opt/first-deploy, of the last one in /opt/last-deploy. Ends with the program's exit status.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ def main() -> int:
             os.write(terminal, PASSWORD)
             line = b""
     Path("/opt/last-deploy").write_bytes(said)
+    if not Path("/opt/first-run").exists():
+        Path("/opt/first-run").write_bytes(said)
     if "--check" not in command and not Path("/opt/first-deploy").exists():
         Path("/opt/first-deploy").write_bytes(said)
     sys.stdout.write(said.decode("utf-8", "replace").replace("\r\n", "\n"))
