@@ -402,8 +402,9 @@ def cases() -> Iterator[tuple[str, str, dict[str, Any]]]:
             yield name, kind, {name: bad}
         for place, give in WITHIN.items():
             yield place, kind, give(bad)
-    # Any character of ASCII, and some beyond, in the middle of what is right
-    for character in [*map(chr, range(128)), "\x80", "\xa0", "\u200b", "\u2028", "\ufeff", "é", "Ⅻ"]:
+    # Any sign of ASCII, and some beyond, in the middle of what is right
+    signs = [character for character in map(chr, range(128)) if not character.isalnum() or character in "0aA"]
+    for character in [*signs, "\x80", "\xa0", "\u200b", "\u2028", "\ufeff", "é", "Ⅻ"]:
         for name, option in SPECS.items():
             right = DEFAULTS[name]
             if option["type"] in ("str", "path") and isinstance(right, str) and "{{" not in right and right:
