@@ -548,6 +548,14 @@ def _places(right: Mapping[str, Any], made_of: Mapping[str, set[str]]) -> Iterat
         for other, place in {**trees, **{place: place for place in OWN_PLACES}}.items():
             if _inside(place, path):
                 yield f"{name} {path} is a file, and {other} {place} lies in it; name another file"
+            elif name.startswith("devpi_tokens") and other == "devpi_credentials_dir" and _inside(path, place):
+                kept = path[len(place) + 1 :]
+                users = {"root", *(str(user["name"]) for user in right.get("devpi_users") or [])}
+                if "/" in kept or not kept.endswith(".token") or kept in users:
+                    yield (
+                        f"{name} {path} lies in {other} {place}, where a file holds the password of the user whose "
+                        "name it has; end its name in .token, or name a file elsewhere"
+                    )
             elif _inside(path, place) and other != "devpi_server_dir":
                 holder = f"{other} {place}" if other in trees else place
                 yield f"{name} {path} lies in {holder}, which holds nothing else; name a file elsewhere"

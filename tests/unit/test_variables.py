@@ -80,6 +80,10 @@ def test_inventories_are_right(name: str) -> None:
     assert refusals(**given, **groups) == []
 
 
+def test_token_may_lie_beside_the_passwords_under_a_name_of_its_own() -> None:
+    assert refusals(devpi_tokens=[{"user": "alice", "path": "/etc/devpi/credentials/alice.token"}]) == []
+
+
 def test_variables_of_all_roles_are_told_at_once() -> None:
     found = refusals(
         devpi_port="eighty",
@@ -239,6 +243,13 @@ def test_directories_of_the_system_are_refused(name: str, path: str) -> None:
         ({"devpi_supervisor_log_file": "/var/lib/devpi/.secret"}, "devpi_server_secret_file /var/lib/devpi/.secret is"),
         ({"devpi_proxy_access_log": "/srv/k", "devpi_proxy_key": "/srv/k"}, "devpi_proxy_access_log /srv/k is devpi_p"),
         ({"devpi_tokens": [{"user": "a", "path": "/etc/devpi/credentials/a"}]}, "devpi_tokens[0].path /etc/devpi/cred"),
+        (
+            {
+                "devpi_users": [{"name": "x.token"}],
+                "devpi_tokens": [{"user": "x.token", "path": "/etc/devpi/credentials/x.token"}],
+            },
+            "devpi_tokens[0].path /etc/devpi/credentials/x.token lies in devpi_credentials_dir",
+        ),
         (
             {"devpi_tokens": [{"user": "a", "path": "/srv/t"}] * 2},
             "devpi_tokens[1].path /srv/t is devpi_tokens[0].path",
