@@ -176,28 +176,39 @@ def test_killed_runs_are_mended_by_the_next(host: Host, outside: Outside, deploy
     assert outside.send("/+api").headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
-def test_what_cannot_work_is_refused_beforehand(deploy: Runs) -> None:
-    code, changed, said = deploy(
-        devpi_host="192.0.2.7",
-        devpi_proxy_names=["unknown.invalid", "a b"],
+def assert_refused(deploy: Runs, reasons: tuple[str, ...], **variables: object) -> None:
+    code, changed, said = deploy(**variables)
+    assert (code, changed) == (2, 0), said
+    told = " ".join(said.split())
+    for reason in ("Nothing was changed.", *reasons):
+        assert reason in told, reason
+
+
+def test_values_that_cannot_work_are_refused_beforehand(deploy: Runs) -> None:
+    assert_refused(
+        deploy,
+        ("'a b', which is no host name and no address", "devpi_proxy_networks[0] '192.0.2.1/24' is no network"),
+        devpi_proxy_names=["packages.example.com", "a b"],
         devpi_proxy_networks=["192.0.2.1/24"],
+    )
+
+
+def test_what_cannot_work_on_the_host_is_refused_beforehand(deploy: Runs) -> None:
+    assert_refused(
+        deploy,
+        (
+            "'192.0.2.7' opens the server itself to the network, past nginx",
+            "'unknown.invalid' is unknown on",
+            "devpi_proxy_certificate and devpi_proxy_key go together",
+            "/nowhere.pem is no file",
+            "'nobodys' is no group",
+        ),
+        devpi_host="192.0.2.7",
+        devpi_proxy_names=["unknown.invalid"],
         devpi_proxy_certificate="/nowhere.pem",
         devpi_proxy_key="",
         devpi_proxy_group="nobodys",
     )
-    assert (code, changed) == (2, 0), said
-    told = " ".join(said.split())
-    for reason in (
-        "Nothing was changed.",
-        "'192.0.2.7' opens the server itself to the network, past nginx",
-        "'a b', which is no host name and no address",
-        "'unknown.invalid' is unknown on",
-        "devpi_proxy_networks: 192.0.2.1/24 has host bits set",
-        "devpi_proxy_certificate and devpi_proxy_key go together",
-        "/nowhere.pem is no file",
-        "'nobodys' is no group",
-    ):
-        assert reason in told, reason
 
 
 def test_front_without_a_name_is_refused(deploy: Runs) -> None:
