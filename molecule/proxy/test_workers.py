@@ -55,7 +55,7 @@ def test_each_is_a_program_on_loopback(host: Host, workers: list[str], layout: L
     listening = {line.split()[3] for line in sockets}
     assert {"127.0.0.1:3143", "127.0.0.1:3144"} <= listening
     assert not [each for each in listening if re.search(r":314\d$", each) and not each.startswith("127.0.0.1:")]
-    assert host.check_output("ps -o user= -C devpi-server | sort -u") == "devpi"
+    assert host.check_output("ps -eo user=,args= | awk '/[b]in\\/devpi-server/ {print $1}' | sort -u") == "devpi"
 
 
 def test_all_answer_reads_and_one_takes_writes(
