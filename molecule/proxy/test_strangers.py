@@ -66,7 +66,7 @@ def ask(host: Host, source: str, path: str, header: str = "", times: int = 1) ->
     """Return status, Retry-After and seconds of each request; with several, each has a password of its own."""
     said = host.run("python3 -c %s %s %s %s %s", ASK, source, path, header, str(times))
     assert said.rc == 0, said.stderr
-    return [(status, wait, seconds) for status, wait, seconds in json.loads(said.stdout)]
+    return list(map(tuple, json.loads(said.stdout)))
 
 
 @pytest.fixture(scope="module", params=["open", "private"])

@@ -181,7 +181,7 @@ class Environment:
             self.module.fail_json(msg=f"there is no interpreter {python}; name another in devpi_python")
         self._only_root_changes(python)
         identity = self._run([python, "-I", "-S", "-c", IDENTITY]).strip()
-        real = identity.split(" ")[0]
+        real = identity.partition(" ")[0]
         self._only_root_changes(real)
         return real, identity
 

@@ -51,9 +51,10 @@ class Played(socketserver.ThreadingUnixStreamServer, SimpleXMLRPCDispatcher):
         self.register_function(self.stop, "supervisor.stopProcess")
 
     def reload(self):
-        if isinstance(self.changes, Fault):
-            raise self.changes
-        return self.changes
+        changes = self.changes
+        if isinstance(changes, Fault):
+            raise Fault(changes.faultCode, changes.faultString)
+        return changes
 
     def info(self, _name):
         running = self.process is not None
