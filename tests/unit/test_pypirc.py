@@ -61,7 +61,7 @@ def listed(text: str) -> list[str]:
 
 def addresses(text: str) -> dict[str, str]:
     """Where flit publishes to, by name. To one that has no address, PyPI's is given."""
-    values, pypi = read(text), "https://upload.pypi.org/legacy/"
+    values, pypi = read(text), "the public index"
     names = values.get("distutils", {}).get("index-servers", "pypi").split()
     return {name: values.get(name, {}).get("repository", pypi) for name in names}
 
