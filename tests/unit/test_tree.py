@@ -59,6 +59,10 @@ def index(**keys: object) -> list[dict[str, Any]]:
         ([{"name": ""}], "the user's name is empty"),
         ([{"name": "alice", "password": "a\nb"}], "devpi_users[0] (alice): the password holds a newline"),
         (
+            [{"name": "alice", "password": "x" * 4097}],
+            "devpi_users[0] (alice): the password has 4097 characters, and devpi-server takes no more than 4096; give",
+        ),
+        (
             [{"name": "alice"}, {"name": "alice"}],
             "devpi_users[1] (alice): this user is declared by devpi_users[0] (alice)",
         ),

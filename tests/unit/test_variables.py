@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import re
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -211,12 +213,123 @@ MADE = [
         "/srv/x;",
         "/srv/%h",
         "/srv/é",
+        "/srv/a:b",
     ],
 )
 def test_paths_that_are_not_plain_are_refused(name: str, path: str) -> None:
     (problem,) = [each for each in refusals(**{name: path}) if each.startswith(f"{name} ")]
     assert f"{path!r}" in problem
     assert ";" in problem
+
+
+@pytest.mark.parametrize("name", [name for name in PATHS if name not in MADE])
+def test_directory_of_the_system_is_no_file_to_read(name: str) -> None:
+    (problem,) = [each for each in refusals(**{name: "/etc/ssl"}) if each.startswith(f"{name} ")]
+    assert problem == f"{name} '/etc/ssl' is a directory of the system; name a file"
+
+
+def test_colon_in_a_path_is_told_with_its_reason() -> None:
+    (problem,) = refusals(devpi_venv_path="/opt/devpi:venv")
+    assert problem == (
+        "devpi_venv_path '/opt/devpi:venv' has a colon in it, which ends a directory in PATH and in lists like it; "
+        "name a path without one"
+    )
+    (problem,) = refusals(devpi_python="/opt/a:b/bin/python3")
+    assert problem.startswith("devpi_python '/opt/a:b/bin/python3' has a colon in it")
+
+
+LONG = "p" * 4096
+
+
+@pytest.mark.parametrize(
+    ("name", "give"),
+    [
+        ("devpi_password", lambda text: {"devpi_password": text}),
+        ("devpi_root_password", lambda text: {"devpi_root_password": text}),
+        ("devpi_users[0].password", lambda text: {"devpi_users": [{"name": "ann", "password": text}]}),
+    ],
+)
+def test_password_that_devpi_cannot_hash_is_refused(name: str, give: Callable[[str], dict[str, Any]]) -> None:
+    assert refusals(**give(LONG)) == []
+    assert refusals(**give("é" * 4096)) == []
+    (problem,) = refusals(**give(LONG + "p"))
+    assert problem == (
+        f"{name}: the password has 4097 characters, and devpi-server takes no more than 4096; give a shorter one"
+    )
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    """Return a lock like the collection's own."""
+    path = tmp_path / "own.lock"
+    path.write_text("devpi-server==6.20.3 \\\n    --hash=sha256:0\nuv==0.9.1\n")
+    return path
+
+
+def test_lock_of_ones_own_is_taken(lock: Path) -> None:
+    assert refusals(devpi_venv_lock=str(lock)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("none.lock", "is no file with name==version lines where Ansible runs; name one that is"),
+        (".", "is no file with name==version lines where Ansible runs"),
+        ("binary.lock", "is no file with name==version lines where Ansible runs"),
+        ("closed.lock", "is no file with name==version lines where Ansible runs"),
+        ("empty.lock", "is no file with name==version lines where Ansible runs"),
+        ("seven.lock", "names devpi-server 7.0.0b4, and the roles know how to set up 6"),
+        ("no-uv.lock", "names no uv==VERSION"),
+    ],
+)
+def test_lock_that_cannot_be_installed_is_told_with_the_rest(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / "binary.lock").write_bytes(b"devpi-server==6.20.3\nuv==1\n\xff\xfe")
+    (tmp_path / "closed.lock").symlink_to("/proc/self/mem")
+    (tmp_path / "empty.lock").touch()
+    (tmp_path / "seven.lock").write_text("devpi-server==7.0.0b4\nuv==0.9.1\n")
+    (tmp_path / "no-uv.lock").write_text("devpi-server==6.20.3\n")
+    path = os.path.normpath(tmp_path / name)
+    port, told = sorted(refusals(devpi_venv_lock=path, devpi_port=0))
+    assert port.startswith("devpi_port 0")
+    assert told.startswith(f"devpi_venv_lock {path} {words}")
+
+
+@pytest.mark.parametrize("path", ["own.lock", "~/own.lock", "./own.lock"])
+def test_lock_by_a_relative_path_is_looked_for_where_ansible_was_started(
+    path: str, lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(lock.parent)
+    monkeypatch.setenv("HOME", str(lock.parent))
+    assert refusals(devpi_venv_lock=path) == []
+    # What the roles read, whose own directory is another one
+    assert Templar(LOADER, {**DEFAULTS, "devpi_venv_lock": path}).template(DEFAULTS["__devpi_lock"]) == str(lock)
+
+
+HASH = "--hash=sha256:" + 64 * "a"
+
+
+@pytest.mark.parametrize(
+    "package",
+    [
+        f"x==1 {HASH} --index-url https://index.example.com/",
+        f"x==1 --index-url=https://index.example.com/ {HASH}",
+        f"x==1 {HASH} -i https://index.example.com/",
+        f"x==1; python_version > '3' --pre {HASH}",
+        "x==1 --index-url https://index.example.com/",
+        "x @ https://index.example.com/x-1-py3-none-any.whl",
+        "https://index.example.com/x-1-py3-none-any.whl",
+        "-r /etc/passwd",
+        "x==1",
+        "x>=1",
+        f"devpi-server==6.20.3 {HASH}",
+    ],
+)
+def test_what_is_no_pinned_requirement_is_refused(package: str) -> None:
+    right = f"devpi-ldap==2.1; python_version >= '3.8' {HASH}"
+    assert refusals(devpi_venv_extra_packages=[right]) == []
+    (problem,) = refusals(devpi_venv_extra_packages=[right, package])
+    assert problem.startswith("devpi_venv_extra_packages[1] ")
+    assert "; " in problem
 
 
 @pytest.mark.parametrize("name", MADE)
