@@ -19,6 +19,7 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from ansible.utils.display import Display
 from ansible_collections.wheelhouse.devpi.plugins.lookup import variable_problems
 from ansible_collections.wheelhouse.devpi.plugins.lookup.variable_problems import LookupModule, defaults_of, specs_of
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._variables import problems
@@ -138,10 +139,49 @@ def test_template_that_cannot_be_filled_in_is_named(value: str, words: str) -> N
     assert problem.startswith(words)
 
 
-def test_variable_that_is_misspelt_is_refused() -> None:
-    (problem,) = refusals(devpi_privat=True, devpi_colour="blue")
-    assert problem.startswith("devpi_privat is no variable of this collection, so it has no effect; ")
-    assert "write it as devpi_private, or" in problem
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what Ansible's own display is given as warnings."""
+    said: list[str] = []
+    monkeypatch.setattr(Display, "warning", lambda _self, text, **_more: said.append(text))
+    return said
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("devpi_prot", "devpi_port"),
+        ("devpi_privat", "devpi_private"),
+        ("devpi_user", "devpi_users"),
+        ("devpi_supervisor_umaks", "devpi_supervisor_umask"),
+        ("depvi_proxy_names", "devpi_proxy_names"),
+        ("devpi_Host", "devpi_host"),
+    ],
+)
+def test_variable_that_is_misspelt_is_warned_of_and_the_run_goes_on(
+    warnings: list[str], name: str, meant: str
+) -> None:
+    assert refusals(**{name: CANARY, "devpi_colour": "blue", "device": "x", "__devpi_prot": 1}) == []
+    assert warnings == [
+        f"{name} is no variable of wheelhouse.devpi, so it changes nothing there; write {meant} if that was meant"
+    ]
+
+
+def test_warning_of_a_misspelt_variable_says_where_it_stands(warnings: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "all.yml"
+    file.write_text(f"---\ndevpi_pasword: {CANARY}\ndevpi_privat: true\ndevpi_tokes:\n  - user: ann\n")
+    assert refusals(**LOADER.load_from_file(str(file), trusted_as_template=True)) == []
+    assert [re.findall(r"^(\w+) \((.+?)\) is no variable", text) for text in warnings] == [
+        [("devpi_pasword", f"{file}:2")],
+        [("devpi_privat", f"{file}:3")],
+        [("devpi_tokes", f"{file}:4")],
+    ]
+    assert CANARY not in "\n".join(warnings)
+
+
+def test_variable_that_is_right_is_not_warned_of(warnings: list[str]) -> None:
+    assert refusals(**PROXIED, **dict.fromkeys(["ansible_user", "my_devpi_port", "devpi"], "x")) == []
+    assert warnings == []
 
 
 def test_variables_of_roles_that_are_not_in_the_play_are_known() -> None:
