@@ -571,7 +571,7 @@ def open_upload_problems(users: list[User]) -> list[str]:
         for user in users
         for index in user.indexes
         for key in ("acl_upload", "acl_toxresult_upload")
-        if ":ANONYMOUS:" in index.keys.get(key, ())
+        if not (user.absent or index.absent) and ":ANONYMOUS:" in index.keys.get(key, ())
     ]
 
 
