@@ -162,6 +162,8 @@ def _unfilled(name: str, error: BaseException) -> str:
         return (
             f"{name} is a template that needs {missing[1]}, and that is not defined; define it, or give {name} a value"
         )
+    if any(each.startswith("RecursionError") for each in causes):
+        return f"{name} refers to itself, or is nested too deeply; write it without that"
     if any("vault" in each.lower() or "decrypt" in each.lower() for each in causes):
         return f"{name} cannot be decrypted; give the vault's password with --ask-vault-pass or --vault-password-file"
     return (

@@ -18,6 +18,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._arguments import
     shown,
     typed,
 )
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import NO_USER
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._program_file import unfit_value
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import PypircError, Repository
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._requirements import (
@@ -217,6 +218,8 @@ def _outside_url(place: str, value: str) -> Iterator[str]:
 def _devpi_name(kind: str) -> Check:
     def devpi_name(place: str, value: str) -> Iterator[str]:
         yield from (_told(flaw, value) for flaw in flaws_of_name(value, kind, place))
+        if kind == "user" and value == NO_USER:
+            yield f"{place} is {NO_USER}, which stands for a token where people log in; choose another name"
         if len(value.encode("utf-8", "replace")) > LONGEST_NAME:
             yield f"{place} {shown(value)} is too long for a name; use at most {LONGEST_NAME} bytes"
 
@@ -255,7 +258,9 @@ def _path_that_is_read(place: str, value: str, *, made: bool = False) -> Iterato
 
 
 def _source(place: str, value: str) -> Iterator[str]:
-    yield from (_url if "://" in value else _path_that_is_read)(place, value)
+    # A directory, and no file: something may be mounted at one that every system has.
+    if value not in _paths.SYSTEM_DIRECTORIES:
+        yield from (_url if "://" in value else _path_that_is_read)(place, value)
 
 
 def _lock(place: str, value: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ scenarios faults and hostile's.
 from __future__ import annotations
 
 import configparser
+import datetime
 import json
 import os
 import re
@@ -132,6 +133,7 @@ def test_default_that_is_made_of_a_wrong_value_is_not_told_too() -> None:
         ("{{ given.by.nobody }}", "devpi_index is a template that needs"),
         ("{{ 1 / 0 }}", "devpi_index is a template that cannot be filled in; correct it"),
         ("{{ outer }}", "devpi_index is a template that needs inner"),
+        ("{{ devpi_index }}", "devpi_index refers to itself, or is nested too deeply; write it without that"),
     ],
 )
 def test_template_that_cannot_be_filled_in_is_named(value: str, words: str) -> None:
@@ -266,6 +268,11 @@ def test_paths_that_are_not_plain_are_refused(name: str, path: str) -> None:
 def test_directory_of_the_system_is_no_file_to_read(name: str) -> None:
     (problem,) = [each for each in refusals(**{name: "/etc/ssl"}) if each.startswith(f"{name} ")]
     assert problem == f"{name} '/etc/ssl' is a directory of the system; name a file"
+
+
+@pytest.mark.parametrize("place", ["/srv", "/mnt", "/media"])
+def test_distributions_may_lie_where_something_is_mounted(place: str) -> None:
+    assert refusals(devpi_venv_find_links=place) == []
 
 
 def test_colon_in_a_path_is_told_with_its_reason() -> None:
@@ -438,6 +445,15 @@ def test_paths_that_would_replace_or_expose_one_another_are_refused(given: dict[
         ({"devpi_venv_extra_packages": ["--index-url=https://x"]}, "devpi_venv_extra_packages[0] '--index-url"),
         ({"devpi_index_bases": ["pypi"]}, "devpi_index_bases[0] 'pypi' is not of the form user/index"),
         ({"devpi_tokens": [{"user": "a"}]}, "devpi_tokens[0] lacks path"),
+        (
+            {"devpi_tokens": [{"user": "a", "path": "/srv/t", "expires": "99999999999999d"}]},
+            "devpi_tokens[0]: expires: '99999999999999d' is longer than 1000 years; write never",
+        ),
+        ({"devpi_username": "__token__"}, "devpi_username is __token__, which stands for a token where people log in"),
+        ({"devpi_users": [{"name": "__token__"}]}, "devpi_users[0] is __token__, which stands for a token where"),
+        ({"devpi_state": True}, "devpi_state is true and has to be one of started, stopped; name one of these"),
+        ({"devpi_users_purge": 1}, "devpi_users_purge is the number 1 and has to be one of none, indexes, users; name"),
+        ({"devpi_index": datetime.date(2030, 1, 31)}, "devpi_index is a date and has to be a text; put it in quotes"),
         ({"devpi_users": [{"indexes": []}]}, "devpi_users[0] lacks name"),
         (
             {"devpi_supervisor_stopsignal": "STOP"},
@@ -464,6 +480,13 @@ BAD: dict[str, Any] = {
     "fraction": 1.5,
     "true": True,
     "false": False,
+    "not a number": float("nan"),
+    "infinite": float("inf"),
+    "date": datetime.date(2030, 1, 31),
+    "moment": datetime.datetime(2030, 1, 31, 12, tzinfo=datetime.timezone.utc),
+    "digits of another script": "３１４１",
+    "digits with a space": " 3141",
+    "hexadecimal": "0x1F",
     "list": ["a", "b"],
     "list of null": [None],
     "list of lists": [[["a"]]],
@@ -514,6 +537,9 @@ BAD: dict[str, Any] = {
     "reserved in addresses": "+simple",
     "reserved in supervisor": "all",
     "reserved in pypirc": "distutils",
+    "reserved in logins": "__token__",
+    "long number": "9" * 5000,
+    "long duration": "9" * 5000 + "d",
     "none": "none",
     "option": "--help",
     "yes": "yes",
