@@ -160,9 +160,7 @@ def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("devpi_Host", "devpi_host"),
     ],
 )
-def test_variable_that_is_misspelt_is_warned_of_and_the_run_goes_on(
-    warnings: list[str], name: str, meant: str
-) -> None:
+def test_variable_that_is_misspelt_is_warned_of_and_the_run_goes_on(warnings: list[str], name: str, meant: str) -> None:
     assert refusals(**{name: CANARY, "devpi_colour": "blue", "device": "x", "__devpi_prot": 1}) == []
     assert warnings == [
         f"{name} is no variable of wheelhouse.devpi, so it changes nothing there; write {meant} if that was meant"
@@ -484,7 +482,7 @@ BAD: dict[str, Any] = {
     "infinite": float("inf"),
     "date": datetime.date(2030, 1, 31),
     "moment": datetime.datetime(2030, 1, 31, 12, tzinfo=datetime.timezone.utc),
-    "digits of another script": "３１４１",
+    "digits of another script": "\uff13\uff11\uff14\uff11",
     "digits with a space": " 3141",
     "hexadecimal": "0x1F",
     "list": ["a", "b"],
