@@ -279,7 +279,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._environment impo
     occupant,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._home import Home
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import Listener, listeners_on
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import Listener, held_by, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._nginx_sites import sites
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError, exposed
@@ -644,8 +644,9 @@ class Preflight:
             self._address(host)
         listeners = listeners_on(host, port)
         ours = [listener for listener in listeners if self._ours(listener)]
-        if "supervisor" in self.roles:
+        if self.roles & {"supervisor", "users"}:
             self.problems.extend(self._held(listener) for listener in listeners if listener not in ours)
+        if "supervisor" in self.roles:
             self._started_by_hand(ours)
         if ours:
             # A stranger beside it may be who answers: on an address of its own, or one that more than one may bind.
@@ -797,7 +798,7 @@ class Preflight:
             self._pair(here)
         for port in (80, 443):
             for listener in listeners_on("0.0.0.0", port):  # noqa: S104 - it is compared, not bound
-                if not any(command[0].startswith("nginx: ") for command in listener.commands):
+                if not held_by(listener, 0, str(NGINX)):
                     self.problems.append(
                         f"port {port} on {here} is held by process {listener.holder}, which listens on "
                         f"{listener.address}, and nginx needs it; stop that process"
@@ -806,7 +807,7 @@ class Preflight:
             self._other_sites(here)
         inner = self.params["inner_port"]
         for listener in listeners_on("127.0.0.1", inner):
-            if not any(command[0].startswith("nginx: ") for command in listener.commands):
+            if not held_by(listener, 0, str(NGINX)):
                 self.problems.append(
                     f"port {inner} on {here} is held by process {listener.holder}, and nginx needs one for itself; set "
                     "devpi_proxy_inner_port to a free one or stop that process"
@@ -931,6 +932,7 @@ class Preflight:
         url, given = seen["server_url"], self.params["root_password"]
         source = "devpi_root_password" if given else str(credentials.path("root"))
         options: dict[str, Any] = {"check_mode": True, "proxy": False, "timeout": LOGIN_TIMEOUT}
+        options["server_user"] = self.params["server_user"]
         client = Client(url, "root", given or credentials.read("root"), **options)
         try:
             client.login()
