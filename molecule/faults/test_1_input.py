@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,6 +36,49 @@ REFUSED = {
     ),
     "unknown key": ({"devpi_users": users({"name": "dev", "volatil": True})}, ["volatil"]),
     "password of two lines": ({"devpi_password": "Canary7f3-one\nCanary7f3-two"}, ["password", "line"]),
+    # What the variables alone show to be wrong is told in one message.
+    "many wrong values at once": (
+        {
+            "devpi_environment": "NO_PROXY=localhost",
+            "devpi_password": 4711,
+            "devpi_users": None,
+            "devpi_host": None,
+            "devpi_venv_path": "/opt/devpi:venv",
+            "devpi_root_password": "Canary7f3" + "x" * 4096,
+            "devpi_venv_lock": "/srv/none.lock",
+            "devpi_venv_extra_packages": ["thing==1 --index-url https://index.example.com/"],
+            "devpi_proxy_ca": "/etc",
+        },
+        [
+            "devpi_environment is a text and has to be a dictionary; write it as names with values",
+            "devpi_password is a number and has to be a text; put it in quotes",
+            "devpi_users is null and has to be a list; give it a value, or take its line out",
+            "devpi_host is null and has to be a text; give it a value, or take its line out",
+            "devpi_venv_path '/opt/devpi:venv' has a colon in it",
+            "devpi_root_password: the password has 4105 characters",
+            "devpi_venv_lock /srv/none.lock is no file",
+            "devpi_venv_extra_packages[0] 'thing==1 --index-url",
+            "devpi_proxy_ca '/etc' is a directory of the system; name a file",
+            "Nothing was changed",
+        ],
+    ),
+    "null and numbers below users": (
+        {
+            "devpi_users": [{"name": None, "password": 4711}, {"name": "ann", "indexes": [{"name": 7}]}],
+            "devpi_environment": {"A": None, "B": ["x"]},
+            "devpi_root_password": None,
+            "devpi_port": None,
+        },
+        [
+            "devpi_users[0] lacks name, which is required; give it one",
+            "devpi_users[0].password is a number and has to be a text; put it in quotes",
+            "devpi_users[1].indexes[0].name is the number 7 and has to be a text; put it in quotes",
+            "devpi_environment.A is null and has to be a text",
+            "devpi_environment.B is a list and has to be a text",
+            "devpi_root_password is null and has to be a text",
+            "devpi_port is null and has to be a whole number",
+        ],
+    ),
     "too little memory": ({"devpi_min_memory": 10_000_000}, ["devpi_min_memory", "10000000", "MB"]),
     "too little disk": ({"devpi_min_disk": 1_000_000_000}, ["devpi_min_disk", "1000000000", "MB"]),
 }
@@ -53,6 +97,19 @@ def assert_refused(target: Target, variables: dict[str, Any], words: list[str]) 
 @pytest.mark.parametrize(("variables", "words"), REFUSED.values(), ids=REFUSED.keys())
 def test_variable(bare: Target, variables: dict[str, Any], words: list[str]) -> None:
     assert_refused(bare, variables, words)
+
+
+def test_misspelt_variable_is_warned_of_and_the_run_goes_on(bare: Target) -> None:
+    # The host's own problem shows that the variables were passed.
+    before = bare.files()
+    run = bare.deploy({"devpi_prot": 3142, "devpi_pasword": "Canary7f3-own", "devpi_min_memory": 10_000_000})
+    said = " ".join(run.said.split())
+    assert re.search(r"\[WARNING\]: devpi_prot( \(\S+\))? is no variable of wheelhouse\.devpi, so it changes", said), said
+    assert "write devpi_port if that was meant" in said
+    assert "write devpi_password if that was meant" in said
+    assert "devpi_min_memory asks for 10000000 MB" in said
+    assert run.leaks() == []
+    assert bare.files() == before
 
 
 @pytest.fixture

@@ -72,6 +72,7 @@ import sys
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import flaws_of_password
 
 # argon2-cffi's own since 21.2, which passlib and with it devpi-server takes over.
 MEMORY_COST = 65536  # KiB
@@ -86,11 +87,8 @@ def devpi_password_hash(password: object, salt: object = None) -> str:
     secret = _encoded(password, "the password")
     if not secret:
         raise AnsibleFilterError("the password is empty; nobody should log in with that")
-    if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in str(password)):
-        raise AnsibleFilterError(
-            "the password holds a newline or another control character, which no prompt takes; "
-            "remove it (from a file it comes off with the filter trim)"
-        )
+    for flaw in flaws_of_password(str(password), "devpi_password_hash"):
+        raise AnsibleFilterError(flaw)
     salted = secrets.token_bytes(16) if salt is None else _encoded(salt, "salt")
     if len(salted) < SALT_LENGTH:
         raise AnsibleFilterError(f"salt has {len(salted)} bytes; give at least {SALT_LENGTH}")

@@ -15,7 +15,8 @@ description:
   - A role's own argument check looks when its turn comes, with other roles applied already. This looks at all of them
     at once. Role P(wheelhouse.devpi.checks#role), which runs before every other one, fails with all sentences together.
   - A variable whose template cannot be filled in is named in a sentence like the others.
-  - A name that is spelt nearly like one of these variables is a problem too, for such a variable has no effect.
+  - A name that is spelt nearly like one of these variables is warned of, for such a variable changes nothing in the
+    roles. It may be somebody's own, so it is no problem.
   - Looks at no host and changes nothing. No sentence shows a password.
 options:
   _terms:
@@ -53,13 +54,22 @@ from typing import Any, Iterator, Mapping
 
 import yaml
 from ansible.plugins.lookup import LookupBase
+from ansible.utils.display import Display
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._variables import problems
+
+try:
+    # The only way to a variable's file and line. Display.warning(obj=…) would show the line, and a password with it.
+    from ansible._internal._datatag._tags import Origin
+except ImportError:
+    Origin = None
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 NAMESPACE = "wheelhouse.devpi."
 SHARED = "common"
 NAMED = re.compile(r"\b(?:__)?devpi_\w+")
 UNDEFINED = re.compile(r"'([^']+)' is undefined")
+# Ansible's own, and those that the roles keep for themselves
+NEVER_OURS = ("ansible_", "__devpi_")
 # Where a task of another role fills it in, this one points below that role.
 OF_THE_ROLE = "role_path"
 
@@ -124,7 +134,9 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
         found = problems(specs, values, made_of=made_of, proxied="devpi_proxy" in variables.get("group_names", []))
         if wrong or found:
             unfilled = {name: told for name, told in unfilled.items() if name in wrong}
-        return [*_misspelt(variables, known), *unfilled.values(), *found]
+        for warning in _misspelt(variables, known):
+            Display().warning(warning)
+        return [*unfilled.values(), *found]
 
 
 def _names_in(name: str, variables: Mapping[str, Any]) -> set[str]:
@@ -150,6 +162,8 @@ def _unfilled(name: str, error: BaseException) -> str:
         return (
             f"{name} is a template that needs {missing[1]}, and that is not defined; define it, or give {name} a value"
         )
+    if any(each.startswith("RecursionError") for each in causes):
+        return f"{name} refers to itself, or is nested too deeply; write it without that"
     if any("vault" in each.lower() or "decrypt" in each.lower() for each in causes):
         return f"{name} cannot be decrypted; give the vault's password with --ask-vault-pass or --vault-password-file"
     return (
@@ -160,9 +174,18 @@ def _unfilled(name: str, error: BaseException) -> str:
 
 def _misspelt(variables: Mapping[str, Any], roles: list[str]) -> Iterator[str]:
     known = [name for role in roles for name in specs_of(role)]
-    for name in sorted(each for each in variables if each.startswith("devpi_") and each not in known):
-        for near in difflib.get_close_matches(name, known, 1, 0.9):
+    for key in sorted(each for each in variables if each not in known and not each.startswith(NEVER_OURS)):
+        for near in difflib.get_close_matches(key, known, 1, 0.9):
+            place = _place_of(key) or _place_of(variables[key])
             yield (
-                f"{name} is no variable of this collection, so it has no effect; write it as {near}, or give it a name "
-                "that looks less like that if it is yours"
+                f"{key} {f'({place}) ' if place else ''}is no variable of wheelhouse.devpi, so it changes nothing there; "
+                f"write {near} if that was meant"
             )
+
+
+def _place_of(value: object) -> str:
+    """Return the file and line that a variable, or its name, was read from; empty where Ansible knows none."""
+    origin = Origin.get_tag(value) if Origin else None
+    if origin is None or not origin.path:
+        return str(origin.description or "") if origin else ""
+    return f"{origin.path}:{origin.line_num}" if origin.line_num else str(origin.path)

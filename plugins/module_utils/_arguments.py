@@ -9,10 +9,11 @@ and a text in the place of a list becomes the list of its letters. It also print
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import re
 import unicodedata
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterator, Mapping, Sequence
 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import secrets_in
 
@@ -56,8 +57,10 @@ def disagreements(place: str, option: Mapping[str, Any], value: object) -> Itera
     elif kind == "bool":
         if typed(option, value) is None:
             yield f"{place} is {described(value, secret=secret)} and has to be true or false; write one of these"
+    elif option.get("choices") and not isinstance(typed(option, value), str):
+        yield from _choice(place, option["choices"], value, secret=secret)
     elif not isinstance(typed(option, value), str):
-        way = "put it in quotes" if isinstance(value, (bool, int, float)) else "write it in one line, in quotes"
+        way = "put it in quotes" if isinstance(value, (bool, int, float, datetime.date)) else "write it in one line, in quotes"
         yield f"{place} is {described(value, secret=secret)} and has to be {_WANTED[kind]}; {way}"
     else:
         yield from _text(place, option, str(typed(option, value)), secret=secret)
@@ -106,6 +109,8 @@ def described(value: object, *, secret: bool = False) -> str:
         return "a text" if secret else f"the text {shown(value)}"
     if isinstance(value, Mapping):
         return "a dictionary"
+    if isinstance(value, datetime.date):
+        return "a date"
     return "a list" if isinstance(value, (list, tuple)) else "of no known kind"
 
 
@@ -120,13 +125,17 @@ def _shortened(text: str) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 10]}… ({len(text)} characters)"
 
 
+def _choice(place: str, choices: Sequence[str], value: object, *, secret: bool) -> Iterator[str]:
+    near = difflib.get_close_matches(value, choices, n=1) if isinstance(value, str) else []
+    guess = f"did you mean {near[0]}?" if near else "name one of these"
+    listed = ", ".join(str(choice) for choice in choices)
+    yield f"{place} is {described(value, secret=secret)} and has to be one of {listed}; {guess}"
+
+
 def _text(place: str, option: Mapping[str, Any], value: str, *, secret: bool) -> Iterator[str]:
     choices = option.get("choices")
     if choices and value not in choices:
-        near = difflib.get_close_matches(value, choices, n=1)
-        listed = ", ".join(str(choice) for choice in choices)
-        guess = f"did you mean {near[0]}?" if near else "name one of these"
-        yield f"{place} is {described(value, secret=secret)} and has to be one of {listed}; {guess}"
+        yield from _choice(place, choices, value, secret=secret)
     elif place.rpartition(".")[2] in LONG_TEXTS:
         yield from _unholdable(place, value)
     elif any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):

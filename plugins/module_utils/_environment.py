@@ -80,6 +80,8 @@ def occupant(path: str, store: str = STORE) -> Occupant:
     problem = unfit(path)
     if problem:
         raise PathError(f"{path} {problem}")
+    if ":" in path:
+        raise PathError(f"{path} has a colon in it, which ends a directory in PATH; name a path without one")
     if Path(store) in (Path(path), *Path(path).parents) or Path(path) in Path(store).parents:
         raise PathError(f"{path} is where the environments themselves are kept; name another, like /opt/devpi/venv")
     if os.geteuid() == 0:

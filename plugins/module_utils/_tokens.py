@@ -96,12 +96,23 @@ def _packets(data: bytes) -> Iterator[tuple[int, bytes]]:
         at += length
 
 
+# Seconds; later times are none that a calendar could show.
+LONGEST_DURATION = 1000 * 366 * 24 * 3600
+# As many digits Python reads only where a limit of its own allows it.
+LONGEST_NUMBER = 20
+
+
 def duration(text: str, option: str) -> int:
     """Return the seconds that a text such as ``90d`` means."""
-    match = re.fullmatch(r"(\d+)\s*([smhdw])", text.strip())
+    match = re.fullmatch(r"([0-9]+)\s*([smhdw])", text.strip())
     if not match:
         raise TokenError(f"{option}: {text!r} is no duration; write it as 90d, with s, m, h, d or w behind the number")
-    return int(match[1]) * UNITS[match[2]]
+    digits = match[1].lstrip("0") or "0"
+    seconds = int(digits) * UNITS[match[2]] if len(digits) < LONGEST_NUMBER else LONGEST_DURATION + 1
+    if seconds > LONGEST_DURATION:
+        way = "write never" if option == "expires" else "give a shorter one"
+        raise TokenError(f"{option}: {text!r} is longer than 1000 years; {way}")
+    return seconds
 
 
 def moment(text: str, option: str) -> int:

@@ -105,6 +105,8 @@ FRESH_SERVER: dict[str, Any] = {
 SPECIAL_PRINCIPALS = (":ANONYMOUS:", ":AUTHENTICATED:")
 # devpi-server refuses every ASCII character that is neither a letter, a digit nor one of -.@_
 FORBIDDEN_IN_NAMES = re.compile(r"[\x00-,/:-?\[-^`{-\x7f]")
+# More characters than this devpi-server does not hash: the request that sets such a password ends in 500.
+LONGEST_PASSWORD = 4096
 ARGON2 = re.compile(r"\$argon2(id|i|d)\$v=\d+\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+")
 PROJECT_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
@@ -350,7 +352,7 @@ class _Checks:
     def user(self, user: User) -> Iterator[str]:
         yield from flaws_of_name(user.name, "user", user.where)
         if user.password is not None:
-            yield from _bad_password(user.password, user.where)
+            yield from flaws_of_password(user.password, user.where)
         if user.password_hash is not None:
             yield from flaws_of_hash(user)
         for key, value in user.keys.items():
@@ -511,11 +513,20 @@ def flaws_of_name(name: str, kind: str, where: str) -> Iterator[str]:
         yield f"{where}: {kind} name {name!r} stands for a directory in addresses and paths; choose another"
 
 
-def _bad_password(password: str, where: str) -> Iterator[str]:
+def flaws_of_password(password: str, where: str) -> Iterator[str]:
+    """Yield what keeps a password from being one of a devpi user; it is not shown.
+
+    :param where: how messages call it, ``devpi_users[0].password``.
+    """
     if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in password):
         yield (
             f"{where}: the password holds a newline or another control character, which no prompt takes; "
             "remove it (from a file it comes off with the filter trim)"
+        )
+    if len(password) > LONGEST_PASSWORD:
+        yield (
+            f"{where}: the password has {len(password)} characters, and devpi-server takes no more than "
+            f"{LONGEST_PASSWORD}; give a shorter one"
         )
 
 
@@ -560,7 +571,7 @@ def open_upload_problems(users: list[User]) -> list[str]:
         for user in users
         for index in user.indexes
         for key in ("acl_upload", "acl_toxresult_upload")
-        if ":ANONYMOUS:" in index.keys.get(key, ())
+        if not (user.absent or index.absent) and ":ANONYMOUS:" in index.keys.get(key, ())
     ]
 
 

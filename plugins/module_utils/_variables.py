@@ -18,14 +18,25 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._arguments import
     shown,
     typed,
 )
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import NO_USER
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._program_file import unfit_value
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import PypircError, Repository
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._requirements import (
+    lock_problem,
+    locked_in,
+    pin_problem,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_settings import (
     environment_problems,
     option_problems,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tokens import PERMISSIONS, TokenError, declared_token
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import User, flaws_of_hash, flaws_of_name
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
+    User,
+    flaws_of_hash,
+    flaws_of_name,
+    flaws_of_password,
+)
 
 Check = Callable[[str, Any], Iterator[str]]
 
@@ -35,7 +46,7 @@ HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}
 ACCOUNT = re.compile(r"(?![0-9]+\Z)[A-Za-z0-9_][A-Za-z0-9_.@-]{0,62}\$?")
 PROGRAM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 # Of these supervisor, nginx, a shell and the first line of a script make nothing else.
-PATH = re.compile(r"[A-Za-z0-9_/.@+,=:~-]+")
+PATH = re.compile(r"[A-Za-z0-9_/.@+,=~-]+")
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OPTION_NAME = re.compile(r"[a-z][a-z0-9-]*")
 INTERPRETER = re.compile(r"python3(\.[0-9]{1,2})?")
@@ -207,6 +218,8 @@ def _outside_url(place: str, value: str) -> Iterator[str]:
 def _devpi_name(kind: str) -> Check:
     def devpi_name(place: str, value: str) -> Iterator[str]:
         yield from (_told(flaw, value) for flaw in flaws_of_name(value, kind, place))
+        if kind == "user" and value == NO_USER:
+            yield f"{place} is {NO_USER}, which stands for a token where people log in; choose another name"
         if len(value.encode("utf-8", "replace")) > LONGEST_NAME:
             yield f"{place} {shown(value)} is too long for a name; use at most {LONGEST_NAME} bytes"
 
@@ -230,21 +243,38 @@ def _path_that_is_read(place: str, value: str, *, made: bool = False) -> Iterato
     why = _paths.unfit(value) if made else _paths.unclear(value)
     if why:
         yield f"{place} {shown(value)} {why}"
+    elif value in _paths.SYSTEM_DIRECTORIES:
+        yield f"{place} {shown(value)} is a directory of the system; name a file"
+    elif ":" in value:
+        yield (
+            f"{place} {shown(value)} has a colon in it, which ends a directory in PATH and in lists like it; name a "
+            "path without one"
+        )
     elif not PATH.fullmatch(value):
         yield (
             f"{place} {shown(value)} has a character in it that supervisor, nginx or a shell could read as something "
-            "else; use letters and digits of ASCII and . _ - + @ , = : ~"
+            "else; use letters and digits of ASCII and . _ - + @ , = ~"
         )
 
 
 def _source(place: str, value: str) -> Iterator[str]:
-    yield from (_url if "://" in value else _path_that_is_read)(place, value)
+    # A directory, and no file: something may be mounted at one that every system has.
+    if value not in _paths.SYSTEM_DIRECTORIES:
+        yield from (_url if "://" in value else _path_that_is_read)(place, value)
 
 
 def _lock(place: str, value: str) -> Iterator[str]:
     # It lies on the controller, where its own paths are nobody else's business.
-    if len(value) > LONGEST_TEXT:
+    if len(value) > _paths.LONGEST_PATH:
         yield f"{place} {shown(value)} is longer than a path can be; name a file on the controller"
+        return
+    problem = lock_problem(value, locked_in(value))
+    if problem:
+        yield problem
+
+
+def _password(place: str, value: str) -> Iterator[str]:
+    yield from flaws_of_password(value, place)
 
 
 def _service_account(place: str, value: str) -> Iterator[str]:
@@ -325,13 +355,9 @@ def _modifiers(place: str, value: str) -> Iterator[str]:
 
 
 def _requirement(place: str, value: str) -> Iterator[str]:
-    if not re.match(r"[A-Za-z0-9]", value):
-        yield (
-            f"{place} {shown(value)} does not begin with the name of a project; write it as name==version "
-            "--hash=sha256:…"
-        )
-    elif len(value) > LONGEST_TEXT:
-        yield f"{place} {shown(value)} is longer than a requirement is; write one in each element"
+    problem = pin_problem(value, place)
+    if problem:
+        yield problem
 
 
 def _umask(place: str, value: str) -> Iterator[str]:
@@ -390,6 +416,7 @@ def _users(place: str, value: list[Mapping[str, Any]]) -> Iterator[str]:
     for number, user in enumerate(value):
         here = f"{place}[{number}]"
         yield from _devpi_name("user")(here, user["name"])
+        yield from flaws_of_password(user.get("password") or "", f"{here}.password")
         if user.get("password_hash"):
             yield from flaws_of_hash(
                 User(
@@ -413,6 +440,8 @@ CHECKS: dict[str, Check] = {
     "devpi_port": _within(1, 65535),
     "devpi_url": _outside_url,
     "devpi_username": _devpi_name("user"),
+    "devpi_password": _password,
+    "devpi_root_password": _password,
     "devpi_index": _devpi_name("index"),
     "devpi_index_bases": _each(_index_path),
     "devpi_users": _users,

@@ -153,6 +153,10 @@ options:
     description: The key of that certificate.
     type: path
     default: ""
+  proxy_ca:
+    description: The CA that clients are given; empty where everybody trusts the certificate.
+    type: path
+    default: ""
   proxy_group:
     description: The group of nginx's workers.
     type: str
@@ -312,6 +316,7 @@ LOGIN_TIMEOUT = 120
 # MB that each took of the memory that is available, seen with a hundred of them
 WORKER_MEMORY = 64
 NGINX = Path("/usr/sbin/nginx")
+OWN_CA = "/etc/ssl/devpi/ca.pem"
 OUR_SITE = "/etc/nginx/conf.d/devpi.conf"
 # As certificates and nginx's server_name take it; no wildcard, because the first one stands in links.
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
@@ -794,6 +799,15 @@ class Preflight:
                     f"devpi_{name} {path} is no file on {here}; put it there, or leave both empty for a certificate "
                     "of the host's own"
                 )
+        ca = Path(self.params["proxy_ca"])
+        # nginx's role makes the host's own CA where there is none yet.
+        if self.params["proxy_ca"] and not ca.is_file() and (ca.exists() or str(ca) != OWN_CA):
+            self.problems.append(
+                f"devpi_proxy_ca {ca} is no file on {here}; put the CA's certificate there, or leave it empty for one "
+                "that everybody trusts"
+            )
+        if Path(log).is_dir():
+            self.problems.append(f"devpi_proxy_access_log {log} is a directory on {here}; name a file")
         if all(path and Path(path).is_file() for path in files.values()):
             self._pair(here)
         for port in (80, 443):
@@ -1082,6 +1096,7 @@ def main() -> None:
             "proxy_manage": {"type": "str", "choices": ["package", "site"], "default": "package"},
             "proxy_certificate": {"type": "path", "default": ""},
             "proxy_key": {"type": "path", "default": "", "no_log": False},
+            "proxy_ca": {"type": "path", "default": ""},
             "proxy_group": {"type": "str", "default": "www-data"},
             "proxy_access_log": {"type": "path", "default": ""},
             "proxy_networks": {"type": "list", "elements": "str", "default": []},

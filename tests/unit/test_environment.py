@@ -50,6 +50,11 @@ def former(directory: Path) -> Path:
     return directory
 
 
+def test_path_that_cannot_be_in_path_holds_no_environment(room: Path, store: Path) -> None:
+    with pytest.raises(_paths.PathError, match="has a colon in it, which ends a directory in PATH"):
+        kind(room / "a:b", store)
+
+
 def test_what_is_ours_or_nobodys_may_be_taken(room: Path, store: Path) -> None:
     link = room / "venv"
     assert kind(link, store) == "nothing"

@@ -48,6 +48,7 @@ def test_without_a_salt_a_random_one_is_taken() -> None:
         (None, "12345678", "the password is of type NoneType"),
         ("CANARY\n", "12345678", "it comes off with the filter trim"),
         ("CANARY\x9f", "12345678", "another control character"),
+        ("CANARY" * 700, "12345678", "the password has 4200 characters, and devpi-server takes no more than 4096"),
         ("CANARY\ud800", "12345678", "the password holds half a character"),
         ("CANARY", "1234567", "salt has 7 bytes; give at least 8"),
         ("CANARY", "", "salt has 0 bytes"),

@@ -141,6 +141,38 @@ def pair(tmp_path):
     return make
 
 
+@pytest.mark.parametrize("name", ["proxy_ca", "proxy_certificate", "proxy_key", "ca_bundle"])
+@pytest.mark.parametrize("place", ["directory", "nothing", "pipe"])
+def test_what_has_to_be_a_file_is_one(look, tmp_path, pair, name, place):
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    given = {**pair("good"), name: str(tmp_path / place)}
+    said = look("proxy", proxied=True, proxy_manage="site", proxy_names=["index.example.com"], **given)
+    (problem,) = [each for each in said.get("problems", ()) if each.startswith(f"devpi_{name} ")]
+    assert problem.startswith(f"devpi_{name} {tmp_path / place} is no file on {os.uname().nodename}; put ")
+
+
+def test_ca_that_the_host_is_to_make_need_not_be_there(look, tmp_path):
+    ours = {"proxy_ca": "/etc/ssl/devpi/ca.pem", "proxy_names": ["index.example.com"]}
+    said = look("proxy", proxied=True, proxy_manage="site", **ours)
+    assert not [each for each in said.get("problems", ()) if "proxy_ca" in each]
+
+
+@pytest.mark.parametrize("name", ["program_log", "proxy_access_log", "signing_file"])
+def test_directory_is_no_log_and_no_secret(look, tmp_path, name):
+    (tmp_path / "directory").mkdir()
+    options = {"proxied": True, "proxy_manage": "site", "proxy_names": ["x.example.com"]}
+    said = look("server", "supervisor", "proxy", **options, **{name: str(tmp_path / "directory")})
+    variable = {
+        "program_log": "devpi_supervisor_log_file",
+        "proxy_access_log": "devpi_proxy_access_log",
+        "signing_file": "devpi_server_secret_file",
+    }[name]
+    found = [each for each in said["problems"] if each.startswith(f"{variable} {tmp_path / 'directory'}")]
+    assert found, said["problems"]
+    assert "director" in found[0]
+
+
 def problems_of_the_pair(look, **options):
     said = look("proxy", proxied=True, proxy_manage="site", **options)
     return [each for each in said["problems"] if each.startswith("devpi_proxy_certificate")]

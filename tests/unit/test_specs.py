@@ -10,6 +10,7 @@ import pytest
 import yaml
 from ansible_collections.wheelhouse.devpi.plugins.doc_fragments.users import ModuleDocFragment
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import USER_OPTIONS
+from ansible_collections.wheelhouse.devpi.plugins.modules import pypirc
 
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
@@ -154,3 +155,18 @@ def test_role_says_of_users_what_the_module_says() -> None:
     # The module's options users and credentials_dir are the role's devpi_users and devpi_credentials_dir.
     renamed = yaml.safe_load(re.sub(r"O\((users|credentials_dir)\b", r"O(devpi_\1", yaml.safe_dump(documented)))
     assert descriptions(EVERYTHING["devpi_users"]["options"], "options") == descriptions(renamed, "suboptions")
+
+
+def test_role_takes_the_repositories_that_the_module_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+
+    def note(argument_spec: dict[str, Any], **_rest: object) -> None:
+        given.update(argument_spec)
+        raise InterruptedError
+
+    monkeypatch.setattr(pypirc, "AnsibleModule", note)
+    with pytest.raises(InterruptedError):
+        pypirc.main()
+    option = EVERYTHING["devpi_pypirc_repositories"]
+    assert [option["type"], option["elements"]] == [given["repositories"]["type"], given["repositories"]["elements"]]
+    assert without_descriptions(option["options"]) == with_types(given["repositories"]["options"])

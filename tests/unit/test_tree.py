@@ -13,6 +13,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
     User,
     check,
     differs,
+    open_upload_problems,
     order,
     parse,
     secrets_in,
@@ -58,6 +59,10 @@ def index(**keys: object) -> list[dict[str, Any]]:
         ([{"name": ".."}], "stands for a directory"),
         ([{"name": ""}], "the user's name is empty"),
         ([{"name": "alice", "password": "a\nb"}], "devpi_users[0] (alice): the password holds a newline"),
+        (
+            [{"name": "alice", "password": "x" * 4097}],
+            "devpi_users[0] (alice): the password has 4097 characters, and devpi-server takes no more than 4096; give",
+        ),
         (
             [{"name": "alice"}, {"name": "alice"}],
             "devpi_users[1] (alice): this user is declared by devpi_users[0] (alice)",
@@ -247,3 +252,34 @@ def test_bases_come_first_or_a_cycle_is_named(graph: list[list[int]]) -> None:
         assert sorted(each.path for each in ordered) == sorted(indexes)
         position = {each.path: number for number, each in enumerate(ordered)}
         assert all(position[base] < position[path] for path, each in indexes.items() for base in each.keys["bases"])
+
+
+def test_stages_that_open_uploads_to_everybody_are_named() -> None:
+    users = declared(
+        {
+            "name": "alice",
+            "indexes": [
+                {"name": "closed", "acl_upload": ["alice", ":AUTHENTICATED:"]},
+                {"name": "unsaid"},
+                {"name": "open", "acl_upload": ["alice", ":anonymous:"]},
+            ],
+        },
+        {
+            "name": "bob",
+            "indexes": [{"name": "results", "acl_upload": [], "acl_toxresult_upload": [":ANONYMOUS:"]}],
+        },
+    )
+    way = "holds ':ANONYMOUS:', and nginx lets nobody upload without a login; name who may, or say ':AUTHENTICATED:'"
+    assert [problem.replace(" for all devpi users", "") for problem in open_upload_problems(users)] == [
+        f"devpi_users[0].indexes[2] (alice/open): acl_upload {way}",
+        f"devpi_users[1].indexes[0] (bob/results): acl_toxresult_upload {way}",
+    ]
+    assert open_upload_problems([]) == []
+
+
+def test_index_that_is_to_go_opens_nothing() -> None:
+    users = declared(
+        {"name": "alice", "indexes": [{"name": "dev", "state": "absent", "acl_upload": [":ANONYMOUS:"]}]},
+        {"name": "bob", "state": "absent", "indexes": [{"name": "dev", "acl_upload": [":ANONYMOUS:"]}]},
+    )
+    assert open_upload_problems(users) == []

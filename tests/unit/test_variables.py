@@ -7,9 +7,12 @@ scenarios faults and hostile's.
 from __future__ import annotations
 
 import configparser
+import datetime
 import json
+import os
 import re
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +20,7 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from ansible.utils.display import Display
 from ansible_collections.wheelhouse.devpi.plugins.lookup import variable_problems
 from ansible_collections.wheelhouse.devpi.plugins.lookup.variable_problems import LookupModule, defaults_of, specs_of
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._variables import problems
@@ -129,6 +133,7 @@ def test_default_that_is_made_of_a_wrong_value_is_not_told_too() -> None:
         ("{{ given.by.nobody }}", "devpi_index is a template that needs"),
         ("{{ 1 / 0 }}", "devpi_index is a template that cannot be filled in; correct it"),
         ("{{ outer }}", "devpi_index is a template that needs inner"),
+        ("{{ devpi_index }}", "devpi_index refers to itself, or is nested too deeply; write it without that"),
     ],
 )
 def test_template_that_cannot_be_filled_in_is_named(value: str, words: str) -> None:
@@ -136,10 +141,49 @@ def test_template_that_cannot_be_filled_in_is_named(value: str, words: str) -> N
     assert problem.startswith(words)
 
 
-def test_variable_that_is_misspelt_is_refused() -> None:
-    (problem,) = refusals(devpi_privat=True, devpi_colour="blue")
-    assert problem.startswith("devpi_privat is no variable of this collection, so it has no effect; ")
-    assert "write it as devpi_private, or" in problem
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what Ansible's own display is given as warnings."""
+    said: list[str] = []
+    monkeypatch.setattr(Display, "warning", lambda _self, text, **_more: said.append(text))
+    return said
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("devpi_prot", "devpi_port"),
+        ("devpi_privat", "devpi_private"),
+        ("devpi_user", "devpi_users"),
+        ("devpi_supervisor_umaks", "devpi_supervisor_umask"),
+        ("depvi_proxy_names", "devpi_proxy_names"),
+        ("devpi_Host", "devpi_host"),
+    ],
+)
+def test_variable_that_is_misspelt_is_warned_of_and_the_run_goes_on(
+    warnings: list[str], name: str, meant: str
+) -> None:
+    assert refusals(**{name: CANARY, "devpi_colour": "blue", "device": "x", "__devpi_prot": 1}) == []
+    assert warnings == [
+        f"{name} is no variable of wheelhouse.devpi, so it changes nothing there; write {meant} if that was meant"
+    ]
+
+
+def test_warning_of_a_misspelt_variable_says_where_it_stands(warnings: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "all.yml"
+    file.write_text(f"---\ndevpi_pasword: {CANARY}\ndevpi_privat: true\ndevpi_tokes:\n  - user: ann\n")
+    assert refusals(**LOADER.load_from_file(str(file), trusted_as_template=True)) == []
+    assert [re.findall(r"^(\w+) \((.+?)\) is no variable", text) for text in warnings] == [
+        [("devpi_pasword", f"{file}:2")],
+        [("devpi_privat", f"{file}:3")],
+        [("devpi_tokes", f"{file}:4")],
+    ]
+    assert CANARY not in "\n".join(warnings)
+
+
+def test_variable_that_is_right_is_not_warned_of(warnings: list[str]) -> None:
+    assert refusals(**PROXIED, **dict.fromkeys(["ansible_user", "my_devpi_port", "devpi"], "x")) == []
+    assert warnings == []
 
 
 def test_variables_of_roles_that_are_not_in_the_play_are_known() -> None:
@@ -211,12 +255,128 @@ MADE = [
         "/srv/x;",
         "/srv/%h",
         "/srv/é",
+        "/srv/a:b",
     ],
 )
 def test_paths_that_are_not_plain_are_refused(name: str, path: str) -> None:
     (problem,) = [each for each in refusals(**{name: path}) if each.startswith(f"{name} ")]
     assert f"{path!r}" in problem
     assert ";" in problem
+
+
+@pytest.mark.parametrize("name", [name for name in PATHS if name not in MADE])
+def test_directory_of_the_system_is_no_file_to_read(name: str) -> None:
+    (problem,) = [each for each in refusals(**{name: "/etc/ssl"}) if each.startswith(f"{name} ")]
+    assert problem == f"{name} '/etc/ssl' is a directory of the system; name a file"
+
+
+@pytest.mark.parametrize("place", ["/srv", "/mnt", "/media"])
+def test_distributions_may_lie_where_something_is_mounted(place: str) -> None:
+    assert refusals(devpi_venv_find_links=place) == []
+
+
+def test_colon_in_a_path_is_told_with_its_reason() -> None:
+    (problem,) = refusals(devpi_venv_path="/opt/devpi:venv")
+    assert problem == (
+        "devpi_venv_path '/opt/devpi:venv' has a colon in it, which ends a directory in PATH and in lists like it; "
+        "name a path without one"
+    )
+    (problem,) = refusals(devpi_python="/opt/a:b/bin/python3")
+    assert problem.startswith("devpi_python '/opt/a:b/bin/python3' has a colon in it")
+
+
+LONG = "p" * 4096
+
+
+@pytest.mark.parametrize(
+    ("name", "give"),
+    [
+        ("devpi_password", lambda text: {"devpi_password": text}),
+        ("devpi_root_password", lambda text: {"devpi_root_password": text}),
+        ("devpi_users[0].password", lambda text: {"devpi_users": [{"name": "ann", "password": text}]}),
+    ],
+)
+def test_password_that_devpi_cannot_hash_is_refused(name: str, give: Callable[[str], dict[str, Any]]) -> None:
+    assert refusals(**give(LONG)) == []
+    assert refusals(**give("é" * 4096)) == []
+    (problem,) = refusals(**give(LONG + "p"))
+    assert problem == (
+        f"{name}: the password has 4097 characters, and devpi-server takes no more than 4096; give a shorter one"
+    )
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    """Return a lock like the collection's own."""
+    path = tmp_path / "own.lock"
+    path.write_text("devpi-server==6.20.3 \\\n    --hash=sha256:0\nuv==0.9.1\n")
+    return path
+
+
+def test_lock_of_ones_own_is_taken(lock: Path) -> None:
+    assert refusals(devpi_venv_lock=str(lock)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("none.lock", "is no file with name==version lines where Ansible runs; name one that is"),
+        (".", "is no file with name==version lines where Ansible runs"),
+        ("binary.lock", "is no file with name==version lines where Ansible runs"),
+        ("closed.lock", "is no file with name==version lines where Ansible runs"),
+        ("empty.lock", "is no file with name==version lines where Ansible runs"),
+        ("seven.lock", "names devpi-server 7.0.0b4, and the roles know how to set up 6"),
+        ("no-uv.lock", "names no uv==VERSION"),
+    ],
+)
+def test_lock_that_cannot_be_installed_is_told_with_the_rest(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / "binary.lock").write_bytes(b"devpi-server==6.20.3\nuv==1\n\xff\xfe")
+    (tmp_path / "closed.lock").symlink_to("/proc/self/mem")
+    (tmp_path / "empty.lock").touch()
+    (tmp_path / "seven.lock").write_text("devpi-server==7.0.0b4\nuv==0.9.1\n")
+    (tmp_path / "no-uv.lock").write_text("devpi-server==6.20.3\n")
+    path = os.path.normpath(tmp_path / name)
+    port, told = sorted(refusals(devpi_venv_lock=path, devpi_port=0))
+    assert port.startswith("devpi_port 0")
+    assert told.startswith(f"devpi_venv_lock {path} {words}")
+
+
+@pytest.mark.parametrize("path", ["own.lock", "~/own.lock", "./own.lock"])
+def test_lock_by_a_relative_path_is_looked_for_where_ansible_was_started(
+    path: str, lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(lock.parent)
+    monkeypatch.setenv("HOME", str(lock.parent))
+    assert refusals(devpi_venv_lock=path) == []
+    # What the roles read, whose own directory is another one
+    assert Templar(LOADER, {**DEFAULTS, "devpi_venv_lock": path}).template(DEFAULTS["__devpi_lock"]) == str(lock)
+
+
+HASH = "--hash=sha256:" + 64 * "a"
+
+
+@pytest.mark.parametrize(
+    "package",
+    [
+        f"x==1 {HASH} --index-url https://index.example.com/",
+        f"x==1 --index-url=https://index.example.com/ {HASH}",
+        f"x==1 {HASH} -i https://index.example.com/",
+        f"x==1; python_version > '3' --pre {HASH}",
+        "x==1 --index-url https://index.example.com/",
+        "x @ https://index.example.com/x-1-py3-none-any.whl",
+        "https://index.example.com/x-1-py3-none-any.whl",
+        "-r /etc/passwd",
+        "x==1",
+        "x>=1",
+        f"devpi-server==6.20.3 {HASH}",
+    ],
+)
+def test_what_is_no_pinned_requirement_is_refused(package: str) -> None:
+    right = f"devpi-ldap==2.1; python_version >= '3.8' {HASH}"
+    assert refusals(devpi_venv_extra_packages=[right]) == []
+    (problem,) = refusals(devpi_venv_extra_packages=[right, package])
+    assert problem.startswith("devpi_venv_extra_packages[1] ")
+    assert "; " in problem
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -285,6 +445,15 @@ def test_paths_that_would_replace_or_expose_one_another_are_refused(given: dict[
         ({"devpi_venv_extra_packages": ["--index-url=https://x"]}, "devpi_venv_extra_packages[0] '--index-url"),
         ({"devpi_index_bases": ["pypi"]}, "devpi_index_bases[0] 'pypi' is not of the form user/index"),
         ({"devpi_tokens": [{"user": "a"}]}, "devpi_tokens[0] lacks path"),
+        (
+            {"devpi_tokens": [{"user": "a", "path": "/srv/t", "expires": "99999999999999d"}]},
+            "devpi_tokens[0]: expires: '99999999999999d' is longer than 1000 years; write never",
+        ),
+        ({"devpi_username": "__token__"}, "devpi_username is __token__, which stands for a token where people log in"),
+        ({"devpi_users": [{"name": "__token__"}]}, "devpi_users[0] is __token__, which stands for a token where"),
+        ({"devpi_state": True}, "devpi_state is true and has to be one of started, stopped; name one of these"),
+        ({"devpi_users_purge": 1}, "devpi_users_purge is the number 1 and has to be one of none, indexes, users; name"),
+        ({"devpi_index": datetime.date(2030, 1, 31)}, "devpi_index is a date and has to be a text; put it in quotes"),
         ({"devpi_users": [{"indexes": []}]}, "devpi_users[0] lacks name"),
         (
             {"devpi_supervisor_stopsignal": "STOP"},
@@ -311,6 +480,13 @@ BAD: dict[str, Any] = {
     "fraction": 1.5,
     "true": True,
     "false": False,
+    "not a number": float("nan"),
+    "infinite": float("inf"),
+    "date": datetime.date(2030, 1, 31),
+    "moment": datetime.datetime(2030, 1, 31, 12, tzinfo=datetime.timezone.utc),
+    "digits of another script": "３１４１",
+    "digits with a space": " 3141",
+    "hexadecimal": "0x1F",
     "list": ["a", "b"],
     "list of null": [None],
     "list of lists": [[["a"]]],
@@ -361,6 +537,9 @@ BAD: dict[str, Any] = {
     "reserved in addresses": "+simple",
     "reserved in supervisor": "all",
     "reserved in pypirc": "distutils",
+    "reserved in logins": "__token__",
+    "long number": "9" * 5000,
+    "long duration": "9" * 5000 + "d",
     "none": "none",
     "option": "--help",
     "yes": "yes",
