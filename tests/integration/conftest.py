@@ -293,8 +293,8 @@ class UpstreamHandler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve(directory: Path, *options: str, init: tuple[str, ...] = ()) -> Iterator[Devpi]:
-    """Run a new devpi-server, with options for it and for devpi-init."""
+def serve(directory: Path, *options: str, init: tuple[str, ...] = (), plugins: str = "") -> Iterator[Devpi]:
+    """Run a new devpi-server, with options for it and for devpi-init, and the plugins of a directory."""
     venv = os.environ.get("DEVPI_TEST_VENV")
     if not venv or not Path(venv, "bin", "devpi-server").exists():
         pytest.fail(f"DEVPI_TEST_VENV ({venv}) names no virtual environment with devpi-server; script/test makes one")
@@ -308,7 +308,7 @@ def serve(directory: Path, *options: str, init: tuple[str, ...] = ()) -> Iterato
         **{key: value for key, value in os.environ.items() if not key.startswith("DEVPI")},
         **{f"DEVPISERVER_{key}": value for key, value in small.items()},
         "DEVPISERVER_ROOT_PASSWD": password,
-        "PYTHONPATH": str(CHECKOUT / "tests" / "integration" / "plugin"),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(CHECKOUT / "tests" / "integration" / "plugin"), plugins])),
         "HOUSE_RULE_IS_GONE": str(directory / "without-plugin"),
         "PYTHONWARNINGS": "ignore",
     }
