@@ -292,6 +292,17 @@ class UpstreamHandler(BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
+def lay_server_plugins(directory: Path) -> str:
+    """Lay the plugins of role venv into a directory, as what devpi-server finds there; return its path."""
+    for source in sorted((CHECKOUT / "roles" / "venv" / "files").glob("devpi_*.py")):
+        (directory / source.name).write_bytes(source.read_bytes())
+        about = directory / f"{source.stem}-1.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {source.stem}\nVersion: 1\n")
+        (about / "entry_points.txt").write_text(f"[devpi_server]\n{source.stem} = {source.stem}\n")
+    return str(directory)
+
+
 @contextmanager
 def serve(directory: Path, *options: str, init: tuple[str, ...] = (), plugins: str = "") -> Iterator[Devpi]:
     """Run a new devpi-server, with options for it and for devpi-init, and the plugins of a directory."""

@@ -8,7 +8,6 @@ import http.client
 import io
 import json
 import re
-import shutil
 import time
 import zipfile
 from contextlib import closing
@@ -16,12 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import CHECKOUT, Devpi, serve
+from conftest import Devpi, lay_server_plugins, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PLUGINS = ("devpi_access", "devpi_full_disk", "devpi_page_policy")
 # Pages of each kind that devpi-web has; those of a project have scripts of their own.
 PAGES = ("/", "/team", "/team/dev", "/team/dev/shown", "/team/dev/shown/1.0", "/team/dev/shown/1.0/+d/index.html", "/x")
 INLINE = re.compile(r"<script(?P<attributes>[^>]*)>(?P<text>.*?)</script>", re.DOTALL)
@@ -39,15 +37,9 @@ class Said(NamedTuple):
 @pytest.fixture(scope="module")
 def plugged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devpi]:
     """Run a server with the plugins, with one stage that anybody may upload to, and with documentation of a project."""
-    plugins = tmp_path_factory.mktemp("plugins")
-    for name in PLUGINS:
-        shutil.copy(CHECKOUT / "roles" / "venv" / "files" / f"{name}.py", plugins)
-        about = plugins / f"{name}-1.dist-info"
-        about.mkdir()
-        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
-        (about / "entry_points.txt").write_text(f"[devpi_server]\n{name} = {name}\n")
+    plugins = lay_server_plugins(tmp_path_factory.mktemp("plugins"))
     options = ("--offline-mode", "--keep-docs-packed")
-    with serve(tmp_path_factory.mktemp("plugged"), *options, plugins=str(plugins)) as devpi:
+    with serve(tmp_path_factory.mktemp("plugged"), *options, plugins=plugins) as devpi:
         devpi.make("team/dev", acl_upload=[":ANONYMOUS:"])
         devpi.upload("team/dev", "shown", "1.0", "shown-1.0.tar.gz")
         content = io.BytesIO()
