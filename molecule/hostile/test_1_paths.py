@@ -47,10 +47,10 @@ def target_with_data(request: pytest.FixtureRequest) -> Target:
     """Have things of others on the host."""
     chosen: Target = request.getfixturevalue(request.param)
     chosen.host.check_output(
-        "id -u mallory || useradd --create-home mallory; mkdir -p /srv/precious /srv/stamped/bin; "
+        "id -u walter || useradd --create-home walter; mkdir -p /srv/precious /srv/stamped/bin; "
         "echo years >/srv/precious/thesis; echo x >/srv/a-file; ln -sfn /srv/precious /srv/to-data; "
         "ln -sfn /srv/nothing /srv/to-nothing; echo 'python3 0' >/srv/stamped/installed-from; "
-        "chown -R mallory: /srv/stamped"
+        "chown -R walter: /srv/stamped"
     )
     return chosen
 
