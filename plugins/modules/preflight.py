@@ -388,7 +388,7 @@ class Preflight:
         if packages:
             places.update(dict.fromkeys(("/usr", "/var/lib/dpkg", "/etc"), f"a Debian package ({packages[0]})"))
         if "venv" in self.roles:
-            for path in (self.params["venv_path"], "/opt/devpi/venvs"):
+            for path in (self.params["venv_path"], STORE):
                 places[path] = "the virtual environment (devpi_venv_path)"
         if "server" in self.roles:
             places[self.params["server_config"]] = "the configuration of devpi-server"
@@ -557,11 +557,6 @@ class Preflight:
             there = next(parent for parent in Path(place).parents if os.path.lexists(parent))
             if not there.is_dir():
                 self.problems.append(f"devpi_venv_path {path}: {there} is no directory; move it away")
-            elif not os.access(there, os.W_OK):
-                self.problems.append(
-                    f"devpi_venv_path {path}: nothing can be written to {there}, whose file system is read-only; mount "
-                    "it for writing, or name another path"
-                )
         place = exposed(f"{STORE}/environment")
         if place is not None:
             self.problems.append(
