@@ -104,7 +104,9 @@ def test_misspelt_variable_is_warned_of_and_the_run_goes_on(bare: Target) -> Non
     before = bare.files()
     run = bare.deploy({"devpi_prot": 3142, "devpi_pasword": "Canary7f3-own", "devpi_min_memory": 10_000_000})
     said = " ".join(run.said.split())
-    assert re.search(r"\[WARNING\]: devpi_prot( \(\S+\))? is no variable of wheelhouse\.devpi, so it changes", said), said
+    assert re.search(r"\[WARNING\]: devpi_prot( \(\S+\))? is no variable of wheelhouse\.devpi, so it changes", said), (
+        said
+    )
     assert "write devpi_port if that was meant" in said
     assert "write devpi_password if that was meant" in said
     assert "devpi_min_memory asks for 10000000 MB" in said

@@ -178,8 +178,8 @@ def _misspelt(variables: Mapping[str, Any], roles: list[str]) -> Iterator[str]:
         for near in difflib.get_close_matches(key, known, 1, 0.9):
             place = _place_of(key) or _place_of(variables[key])
             yield (
-                f"{key} {f'({place}) ' if place else ''}is no variable of wheelhouse.devpi, so it changes nothing there; "
-                f"write {near} if that was meant"
+                f"{key} {f'({place}) ' if place else ''}is no variable of wheelhouse.devpi, so it changes nothing "
+                f"there; write {near} if that was meant"
             )
 
 

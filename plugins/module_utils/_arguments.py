@@ -60,7 +60,11 @@ def disagreements(place: str, option: Mapping[str, Any], value: object) -> Itera
     elif option.get("choices") and not isinstance(typed(option, value), str):
         yield from _choice(place, option["choices"], value, secret=secret)
     elif not isinstance(typed(option, value), str):
-        way = "put it in quotes" if isinstance(value, (bool, int, float, datetime.date)) else "write it in one line, in quotes"
+        way = (
+            "put it in quotes"
+            if isinstance(value, (bool, int, float, datetime.date))
+            else "write it in one line, in quotes"
+        )
         yield f"{place} is {described(value, secret=secret)} and has to be {_WANTED[kind]}; {way}"
     else:
         yield from _text(place, option, str(typed(option, value)), secret=secret)

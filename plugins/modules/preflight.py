@@ -255,6 +255,7 @@ import re
 import shutil
 import socket
 import ssl
+import stat
 import tempfile
 import time
 from pathlib import Path
@@ -776,6 +777,11 @@ class Preflight:
                 "link in its place, and nginx opens it as root; name a file that only root can replace, like "
                 "/var/log/nginx/devpi.access.log"
             )
+        elif log.startswith("/") and _is_somebodys(Path(log)):
+            self.problems.append(
+                f"devpi_proxy_access_log {log} is there on {here} and is somebody else's, and nginx would write into "
+                "it; name another file, or move it away"
+            )
         if "server" not in self.roles and not self._directory.initialised():
             self.problems.append(
                 f"role proxy needs the devpi-server of {self.params['server_dir']}, and {here} has none; run role "
@@ -1009,6 +1015,19 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_somebodys(log: Path) -> bool:
+    """Whether a file that is to be nginx's log holds what neither our site nor another log of nginx's put there."""
+    try:
+        seen = log.lstat()
+    except OSError:
+        return False
+    if not stat.S_ISREG(seen.st_mode):
+        return True
+    site = Path(OUR_SITE)
+    ours = site.is_file() and str(log) in site.read_text(encoding="utf-8", errors="replace")
+    return seen.st_size > 0 and not ours and log.parent != Path("/var/log/nginx")
 
 
 def _passable(directory: Path, group: int) -> bool:

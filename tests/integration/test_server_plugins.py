@@ -109,6 +109,22 @@ def test_wrong_passwords_of_any_request_have_to_wait(plugged: Devpi) -> None:
     assert ask(plugged, "/+api", {**basic("root", plugged.token()), **where}).status == 200
 
 
+def test_password_that_begins_as_tokens_do_is_a_guess_too(plugged: Devpi) -> None:
+    where = {"X-Real-IP": "192.0.2.4"}
+    said = until_it_has_to_wait(lambda guess: ask(plugged, "/+api", {**basic("root", f"devpi-{guess}"), **where}))
+    assert int(said[-1].headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "PROPFIND"])
+def test_a_login_is_taken_with_post_alone(plugged: Devpi, method: str) -> None:
+    form = f"username=root&password={plugged.root_password}&submit=Login".encode()
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "X-Real-IP": "192.0.2.5"}
+    said = ask(plugged, "/+login", headers, method, form)
+    assert (said.status, said.headers["Set-Cookie"]) == (405, None)
+    assert "POST" in said.headers["Allow"]
+    assert ask(plugged, "/+login", headers, "POST", form).status == 302
+
+
 def test_user_of_other_indexes_tokens_is_told_what_to_give(plugged: Devpi) -> None:
     said = ask(plugged, "/team/dev/", basic("__token__", "devpi-AgEB"))
     assert (said.status, said.headers["WWW-Authenticate"]) == (401, 'Basic realm="devpi"')

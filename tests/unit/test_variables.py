@@ -160,9 +160,7 @@ def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("devpi_Host", "devpi_host"),
     ],
 )
-def test_variable_that_is_misspelt_is_warned_of_and_the_run_goes_on(
-    warnings: list[str], name: str, meant: str
-) -> None:
+def test_variable_that_is_misspelt_is_warned_of_and_the_run_goes_on(warnings: list[str], name: str, meant: str) -> None:
     assert refusals(**{name: CANARY, "devpi_colour": "blue", "device": "x", "__devpi_prot": 1}) == []
     assert warnings == [
         f"{name} is no variable of wheelhouse.devpi, so it changes nothing there; write {meant} if that was meant"
@@ -399,6 +397,11 @@ def test_directories_of_the_system_are_refused(name: str, path: str) -> None:
         ({"devpi_server_secret_file": "/var/lib/devpi/.sqlite"}, "devpi_server_secret_file /var/lib/devpi/.sqlite"),
         ({"devpi_server_secret_file": "/etc/devpi"}, "devpi_server_secret_file /etc/devpi is a file, and"),
         ({"devpi_supervisor_log_file": "/var/lib/devpi/+files/log"}, "devpi_supervisor_log_file /var/lib/devpi/+fil"),
+        (
+            {"devpi_supervisor_log_file": "/etc/cron.d/devpi"},
+            "devpi_supervisor_log_file '/etc/cron.d/devpi' lies below",
+        ),
+        ({"devpi_proxy_access_log": "/etc/passwd"}, "devpi_proxy_access_log '/etc/passwd' lies below /etc/, where pro"),
         ({"devpi_supervisor_log_file": "/opt/devpi/venv/log"}, "devpi_supervisor_log_file /opt/devpi/venv/log lies"),
         ({"devpi_supervisor_log_file": "/var/lib/devpi/.secret"}, "devpi_server_secret_file /var/lib/devpi/.secret is"),
         ({"devpi_proxy_access_log": "/srv/k", "devpi_proxy_key": "/srv/k"}, "devpi_proxy_access_log /srv/k is devpi_p"),
@@ -484,7 +487,7 @@ BAD: dict[str, Any] = {
     "infinite": float("inf"),
     "date": datetime.date(2030, 1, 31),
     "moment": datetime.datetime(2030, 1, 31, 12, tzinfo=datetime.timezone.utc),
-    "digits of another script": "３１４１",
+    "digits of another script": "\uff13\uff11\uff14\uff11",
     "digits with a space": " 3141",
     "hexadecimal": "0x1F",
     "list": ["a", "b"],
