@@ -100,6 +100,8 @@ LAYOUTS = {
     "devpi-faults": Layout(user="canary", section="canary-dev"),
     "devpi-hostile": Layout(user="canary", section="canary-dev"),
     "devpi-web-13": Layout(url="https://packages.example.com", server_dir_mode=0o710, ca="/etc/ssl/devpi/ca.pem"),
+    "devpi-bullseye": Layout(url="https://packages.example.com", server_dir_mode=0o710, ca="/etc/ssl/devpi/ca.pem"),
+    "devpi-upgrade": Layout(url="https://packages.example.com", server_dir_mode=0o710, ca="/etc/ssl/devpi/ca.pem"),
     "devpi-proxy-12": Layout(url="https://packages.example.com", server_dir_mode=0o710, ca="/etc/ssl/devpi/ca.pem"),
     "devpi-proxy-13": Layout(url="https://packages.example.com", server_dir_mode=0o710, ca="/etc/ssl/given/ca.pem"),
 }
@@ -247,3 +249,8 @@ def api(host: Host, layout: Layout) -> Api:
 @pytest.fixture(scope="module")
 def shell(host: Host, layout: Layout) -> Shell:
     return Shell(host, layout)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a module that names a host as ONLY_ON, keep the tests there: what it tests is the same on the other."""
+    items[:] = [item for item in items if getattr(item.getparent(pytest.Module).obj, "ONLY_ON", "") in item.name]

@@ -30,7 +30,19 @@ TREE = ROOT / ".venv-test" / "collections"
 # The tarball's content, installed: what the scenarios run
 INSTALLED = CACHE / "collections"
 # The longest early, so that two at a time end together
-SCENARIOS = ("proxy", "default", "faults", "hostile", "platforms", "newcomer", "web", "remote", "howto", "roles")
+SCENARIOS = (
+    "proxy",
+    "default",
+    "faults",
+    "hostile",
+    "platforms",
+    "newcomer",
+    "web",
+    "remote",
+    "howto",
+    "upgrade",
+    "roles",
+)
 
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_"))},
@@ -218,9 +230,14 @@ def integration() -> Iterator[Check | list[Check]]:
     folder = "tests/integration"
     # It loads plugins as Ansible does, and not as Python.
     alone = f"{folder}/test_release.py"
-    with_tokens = ("test_devpi_token.py", "test_devpi_venv.py", "test_examples.py and devpi_token")
-    of_6 = ("test_devpi_server.py", "test_server_settings.py")
-    most = [folder, *(f"--ignore={folder}/{file}" for file in with_tokens[:2]), f"--ignore={alone}"]
+    with_tokens = (
+        "test_devpi_token.py",
+        "test_devpi_venv.py",
+        "test_bound_tokens.py",
+        "test_examples.py and devpi_token",
+    )
+    of_6 = ("test_devpi_server.py", "test_server_plugins.py", "test_server_settings.py")
+    most = [folder, *(f"--ignore={folder}/{file}" for file in with_tokens[:3]), f"--ignore={alone}"]
     # What does not depend on the server is tested once; what the roles install is 6.
     chosen = {
         "devpi": most,

@@ -200,8 +200,3 @@ def published(shell: Shell, layout: Layout) -> dict[str, str]:
     assert page.rc == 0, page.stderr
     links = json.loads(page.stdout)["files"]
     return {each["filename"]: f"/{layout.user}/dev/+f/" + each["url"].split("/+f/")[1].split("#")[0] for each in links}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of a module that names a host as ONLY_ON, keep the tests there: what it tests is the same on the other."""
-    items[:] = [item for item in items if getattr(item.getparent(pytest.Module).obj, "ONLY_ON", "") in item.name]

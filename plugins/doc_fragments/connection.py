@@ -48,6 +48,12 @@ options:
     description: Whether the proxy in the environment is used. It never is for loopback addresses.
     type: bool
     default: true
+  server_user:
+    description:
+      - The account that the devpi-server runs as, where that is one of the managed host. Before each request the kernel
+        is asked who listens at O(url), and nothing is sent to a process of another account.
+      - If not set, whoever answers at O(url) is taken for the server.
+    type: str
   timeout:
     description: How many seconds to wait for a connection and for each part of an answer.
     type: int

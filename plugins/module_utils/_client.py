@@ -12,6 +12,7 @@ import errno
 import http.client
 import ipaddress
 import json
+import os
 import re
 import secrets
 import socket
@@ -25,6 +26,9 @@ from urllib.parse import quote, urlsplit
 
 from ansible.module_utils.basic import env_fallback
 from ansible.module_utils.urls import Request, make_context
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import user_name
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import accounts_on, listeners_on
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account import find
 
 RETRY_AFTER = (0.2, 0.6)  # seconds before the second and the third attempt of a read
 # Of the plugin devpi-tokens; what the server gives for a login is shorter and begins otherwise.
@@ -44,6 +48,7 @@ def connection_options() -> dict[str, Any]:
         "client_cert": {"type": "path"},
         "client_key": {"type": "path", "no_log": False},
         "use_proxy": {"type": "bool", "default": True},
+        "server_user": {"type": "str"},
         "timeout": {"type": "int", "default": 30},
     }
 
@@ -71,6 +76,10 @@ class Unreachable(ClientError):
         super().__init__(message)
         self.refused = refused
         self.passing = passing
+
+
+class Stranger(ClientError):
+    """A process of another account than the server's listens at the address."""
 
 
 class NotDevpi(ClientError):
@@ -130,6 +139,8 @@ class Client:
     :param client_key: the key of ``client_cert``, in PEM.
     :param proxy: use the proxy that the environment names; never done for loopback addresses.
     :param timeout: in seconds, for connecting and for each read.
+    :param server_user: the account of this host that the server runs as: nothing is sent to a process of another. None
+        where whoever answers is taken for the server, as one on another host is.
     :raises BadOption: the URL, a certificate or a key cannot be used, or the username is nobody's.
     """
 
@@ -146,8 +157,10 @@ class Client:
         client_key: str | None = None,
         proxy: bool = True,
         timeout: int = 30,
+        server_user: str | None = None,
     ) -> None:
         self.url = url.rstrip("/")
+        self._server_user = server_user
         self.username = username
         self.password = password
         self.check_mode = check_mode
@@ -157,7 +170,8 @@ class Client:
         try:
             parts = urlsplit(self.url)
             self.host = parts.hostname or ""
-            parts.port  # noqa: B018 - a port that is no number raises here
+            # One that is no number raises here.
+            self._port = parts.port or (443 if parts.scheme == "https" else 80)
         except ValueError as error:
             raise BadOption(f"url {url!r} is no address ({error}); write it as http://127.0.0.1:3141") from error
         if parts.username or parts.password:
@@ -208,9 +222,13 @@ class Client:
         return dict(self._read(path, SIMPLE_PAGE))
 
     def _read(self, path: str, accept: str) -> Any:
+        return self._patiently("GET", path, accept=accept).result
+
+    def _patiently(self, method: str, path: str, body: Mapping[str, Any] | None = None, **options: str) -> Answer:
+        """Send what changes nothing, up to three times."""
         for pause in RETRY_AFTER:
             try:
-                return self._send("GET", path, accept=accept).result
+                return self._send(method, path, body, **options)
             except Unreachable as error:
                 if not error.passing:
                     raise
@@ -218,7 +236,7 @@ class Client:
                 if error.status not in BUSY:
                     raise
             time.sleep(pause)
-        return self._send("GET", path, accept=accept).result
+        return self._send(method, path, body, **options)
 
     def login(self) -> None:
         """Log in as ``username`` once; the token that the server gives for it (for 10 hours) is sent from then on.
@@ -254,7 +272,7 @@ class Client:
 
     def _login(self, username: str, password: str) -> str:
         try:
-            result = self._send("POST", "/+login", {"user": username, "password": password}).result
+            result = self._patiently("POST", "/+login", {"user": username, "password": password}).result
         except RequestFailed as error:
             if error.status != 401 or isinstance(error, Closed):
                 raise
@@ -319,6 +337,7 @@ class Client:
         if body is not None:
             headers["Content-Type"] = content_type
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self._prove_holder(asked)
         try:
             with self._request.open(method, url, data=data, headers=headers) as response:
                 return self._answer(asked, response.status, response.headers, response.read())
@@ -332,6 +351,26 @@ class Client:
             ) from None
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(asked, error) from error
+
+    def _prove_holder(self, asked: str) -> None:
+        """Have the kernel say who listens there: while the server does not run, any account can take its place."""
+        if self._server_user is None:
+            return
+        account = find(self._server_user)
+        there = accounts_on(self.host, self._port)
+        if not there:
+            raise self._unreachable(asked, ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED)))
+        if account is None or there != {account.pw_uid}:
+            others = [
+                f"process {each.holder} of {user_name(each.uid)}"
+                for each in listeners_on(self.host, self._port)
+                if account is None or each.uid != account.pw_uid
+            ]
+            raise Stranger(
+                f"{asked} was not sent, for port {self._port} on {os.uname().nodename} is held by "
+                f"{' and '.join(others) or 'another account'} and not by a server of {self._server_user} "
+                "(server_user); stop that process, start devpi-server, and run again"
+            )
 
     def _answer(self, asked: str, status: int, headers: Message, content: bytes) -> Answer:
         if status >= 500 and not headers.get("X-Devpi-Server-Version"):

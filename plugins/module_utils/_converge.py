@@ -359,6 +359,7 @@ def connect(module: AnsibleModule, credentials: Credentials | None) -> Client:
         client_key=params["client_key"],
         proxy=params["use_proxy"],
         timeout=params["timeout"],
+        server_user=params["server_user"],
     )
     if client.plain and password and not is_loopback(client.host):
         module.warn(

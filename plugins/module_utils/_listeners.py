@@ -12,7 +12,7 @@ import ipaddress
 import os
 import socket
 from pathlib import Path
-from typing import NamedTuple
+from typing import Iterator, NamedTuple
 
 LISTEN = "0A"
 DELETED = " (deleted)"
@@ -49,25 +49,32 @@ def listeners_on(host: str, port: int) -> list[Listener]:
     :param host: an address or a name; a wildcard collides with every address.
     :param port: the TCP port.
     """
-    wanted = _addresses(host)
-    everywhere = any(each.is_unspecified for each in wanted)
     found = []
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for each in _listening(table, port):
-            if everywhere or each.address.is_unspecified or each.address in wanted:
-                holders = _holders(each)
-                commands = [_text(process / "cmdline").split("\0") for process in holders]
-                holder = " or ".join(f"{_text(process / 'comm').strip()} ({process.name})" for process in holders)
-                found.append(
-                    Listener(
-                        str(each.address),
-                        holder or "that cannot be seen from here",
-                        commands,
-                        each.uid,
-                        [executable for process in holders for executable in executable_of(process.name)],
-                    )
-                )
+    for each in _sockets(host, port):
+        holders = _holders(each)
+        commands = [_text(process / "cmdline").split("\0") for process in holders]
+        holder = " or ".join(f"{_text(process / 'comm').strip()} ({process.name})" for process in holders)
+        found.append(
+            Listener(
+                str(each.address),
+                holder or "that cannot be seen from here",
+                commands,
+                each.uid,
+                [executable for process in holders for executable in executable_of(process.name)],
+            )
+        )
     return found
+
+
+def accounts_on(host: str, port: int) -> set[int]:
+    """Return the accounts whose sockets keep ``host:port`` from being bound; none where nobody listens.
+
+    It reads two tables of the kernel and no process, so that it can be asked before each request.
+
+    :param host: an address or a name; a wildcard collides with every address.
+    :param port: the TCP port.
+    """
+    return {each.uid for each in _sockets(host, port)}
 
 
 def held_by(listener: Listener, uid: int, *executables: str) -> bool:
@@ -92,6 +99,15 @@ def _addresses(host: str) -> set[ipaddress.IPv4Address | ipaddress.IPv6Address]:
         return {ipaddress.ip_address(info[4][0]) for info in socket.getaddrinfo(host, None, proto=socket.IPPROTO_TCP)}
     except OSError:
         return set()
+
+
+def _sockets(host: str, port: int) -> Iterator[_Socket]:
+    wanted = _addresses(host)
+    everywhere = any(each.is_unspecified for each in wanted)
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for each in _listening(table, port):
+            if everywhere or each.address.is_unspecified or each.address in wanted:
+                yield each
 
 
 def _listening(table: str, port: int) -> list[_Socket]:

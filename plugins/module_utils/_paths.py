@@ -29,6 +29,12 @@ LONGEST_PATH = 1000
 # Nothing that outlives a boot, or is a file at all, can be made below these.
 NO_PLACE = ("/proc", "/sys", "/dev", "/boot")
 
+# Programs look there for their configuration, for commands, for who may log in and for what is to be run.
+_NO_LOGS = """
+/bin /etc /lib /lib32 /lib64 /libx32 /root /run /sbin /usr /var/lib/dpkg /var/lib/systemd /var/run /var/spool
+"""
+NO_LOGS = tuple(f"{place}/" for place in _NO_LOGS.split())
+
 
 class PathError(ValueError):
     """Nothing can be made at a path; the message names it, says why, and ends with the way out."""
@@ -49,6 +55,18 @@ def unfit(path: str) -> str:
     if path.startswith(tuple(f"{place}/" for place in NO_PLACE)):
         return "is no place for files that last; name another, like /srv/devpi"
     return ""
+
+
+def unfit_log(path: str) -> str:
+    """Return why a log may not be written at this path, by its text alone. Nothing is returned where it may.
+
+    :param path: as it was given.
+    """
+    why = unfit(path)
+    if not why and path.startswith(NO_LOGS):
+        place = next(place for place in NO_LOGS if path.startswith(place))
+        return f"lies below {place}, where programs would read what is logged; name a file below /var/log"
+    return why
 
 
 def unclear(path: str) -> str:

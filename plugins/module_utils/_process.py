@@ -51,6 +51,8 @@ def detach(command: list[str]) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # Python takes modules from where it starts, which may be a directory that others can write to.
+        cwd="/",
         start_new_session=True,
     )
 

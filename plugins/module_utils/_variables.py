@@ -239,6 +239,12 @@ def _path(place: str, value: str) -> Iterator[str]:
     yield from _path_that_is_read(place, value, made=True)
 
 
+def _log(place: str, value: str) -> Iterator[str]:
+    problems = list(_path(place, value))
+    why = _paths.unfit_log(value)
+    yield from problems or ([f"{place} {shown(value)} {why}"] if why else [])
+
+
 def _path_that_is_read(place: str, value: str, *, made: bool = False) -> Iterator[str]:
     why = _paths.unfit(value) if made else _paths.unclear(value)
     if why:
@@ -482,7 +488,7 @@ CHECKS: dict[str, Check] = {
     "devpi_supervisor_priority": _within(0, 1_000_000),
     "devpi_supervisor_startsecs": _within(0, 3600),
     "devpi_supervisor_umask": _umask,
-    "devpi_supervisor_log_file": _path,
+    "devpi_supervisor_log_file": _log,
     "devpi_supervisor_log_maxbytes": _matching(SIZE, "size", "write it as 10MB, with KB, MB or GB behind the number"),
     "devpi_supervisor_log_backups": _within(0, 1000),
     "devpi_supervisor_ready_timeout": _within(1, 3600),
@@ -491,7 +497,7 @@ CHECKS: dict[str, Check] = {
     "devpi_proxy_request_rate": _within(0, 1_000_000),
     "devpi_proxy_connections": _within(0, 65535),
     "devpi_proxy_inner_port": _within(1, 65535),
-    "devpi_proxy_access_log": _path,
+    "devpi_proxy_access_log": _log,
     "devpi_client_index_url": _url,
 }
 # Empty, each of them stands for something else: none, the usual one, or one that is generated.

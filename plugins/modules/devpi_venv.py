@@ -248,7 +248,8 @@ class Environment:
             self.store.publish(draft, self.path.name, broken)
         # The service cannot write bytecode here. Nothing waits for this: without it programs only start slower. Each
         # file of it is made beside and renamed, so that the server may start meanwhile.
-        detach(["nice", "-n", "19", str(self.path / "bin/python"), "-m", "compileall", "-q", str(self.path / "lib")])
+        compileall = ["-I", "-m", "compileall", "-q", str(self.path / "lib")]
+        detach(["nice", "-n", "19", str(self.path / "bin/python"), *compileall])
 
     def _fill(self, draft: Draft) -> None:
         python = [self.python, "-I", "-S"]

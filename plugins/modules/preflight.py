@@ -255,6 +255,7 @@ import re
 import shutil
 import socket
 import ssl
+import stat
 import tempfile
 import time
 from pathlib import Path
@@ -283,7 +284,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._environment impo
     occupant,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._home import Home
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import Listener, listeners_on
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import Listener, held_by, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._nginx_sites import sites
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError, exposed
@@ -388,7 +389,7 @@ class Preflight:
         if packages:
             places.update(dict.fromkeys(("/usr", "/var/lib/dpkg", "/etc"), f"a Debian package ({packages[0]})"))
         if "venv" in self.roles:
-            for path in (self.params["venv_path"], "/opt/devpi/venvs"):
+            for path in (self.params["venv_path"], STORE):
                 places[path] = "the virtual environment (devpi_venv_path)"
         if "server" in self.roles:
             places[self.params["server_config"]] = "the configuration of devpi-server"
@@ -557,11 +558,6 @@ class Preflight:
             there = next(parent for parent in Path(place).parents if os.path.lexists(parent))
             if not there.is_dir():
                 self.problems.append(f"devpi_venv_path {path}: {there} is no directory; move it away")
-            elif not os.access(there, os.W_OK):
-                self.problems.append(
-                    f"devpi_venv_path {path}: nothing can be written to {there}, whose file system is read-only; mount "
-                    "it for writing, or name another path"
-                )
         place = exposed(f"{STORE}/environment")
         if place is not None:
             self.problems.append(
@@ -649,8 +645,9 @@ class Preflight:
             self._address(host)
         listeners = listeners_on(host, port)
         ours = [listener for listener in listeners if self._ours(listener)]
-        if "supervisor" in self.roles:
+        if self.roles & {"supervisor", "users"}:
             self.problems.extend(self._held(listener) for listener in listeners if listener not in ours)
+        if "supervisor" in self.roles:
             self._started_by_hand(ours)
         if ours:
             # A stranger beside it may be who answers: on an address of its own, or one that more than one may bind.
@@ -780,6 +777,11 @@ class Preflight:
                 "link in its place, and nginx opens it as root; name a file that only root can replace, like "
                 "/var/log/nginx/devpi.access.log"
             )
+        elif log.startswith("/") and _is_somebodys(Path(log)):
+            self.problems.append(
+                f"devpi_proxy_access_log {log} is there on {here} and is somebody else's, and nginx would write into "
+                "it; name another file, or move it away"
+            )
         if "server" not in self.roles and not self._directory.initialised():
             self.problems.append(
                 f"role proxy needs the devpi-server of {self.params['server_dir']}, and {here} has none; run role "
@@ -811,7 +813,7 @@ class Preflight:
             self._pair(here)
         for port in (80, 443):
             for listener in listeners_on("0.0.0.0", port):  # noqa: S104 - it is compared, not bound
-                if not any(command[0].startswith("nginx: ") for command in listener.commands):
+                if not held_by(listener, 0, str(NGINX)):
                     self.problems.append(
                         f"port {port} on {here} is held by process {listener.holder}, which listens on "
                         f"{listener.address}, and nginx needs it; stop that process"
@@ -820,7 +822,7 @@ class Preflight:
             self._other_sites(here)
         inner = self.params["inner_port"]
         for listener in listeners_on("127.0.0.1", inner):
-            if not any(command[0].startswith("nginx: ") for command in listener.commands):
+            if not held_by(listener, 0, str(NGINX)):
                 self.problems.append(
                     f"port {inner} on {here} is held by process {listener.holder}, and nginx needs one for itself; set "
                     "devpi_proxy_inner_port to a free one or stop that process"
@@ -945,6 +947,7 @@ class Preflight:
         url, given = seen["server_url"], self.params["root_password"]
         source = "devpi_root_password" if given else str(credentials.path("root"))
         options: dict[str, Any] = {"check_mode": True, "proxy": False, "timeout": LOGIN_TIMEOUT}
+        options["server_user"] = self.params["server_user"]
         client = Client(url, "root", given or credentials.read("root"), **options)
         try:
             client.login()
@@ -1012,6 +1015,19 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_somebodys(log: Path) -> bool:
+    """Whether a file that is to be nginx's log holds what neither our site nor another log of nginx's put there."""
+    try:
+        seen = log.lstat()
+    except OSError:
+        return False
+    if not stat.S_ISREG(seen.st_mode):
+        return True
+    site = Path(OUR_SITE)
+    ours = site.is_file() and str(log) in site.read_text(encoding="utf-8", errors="replace")
+    return seen.st_size > 0 and not ours and log.parent != Path("/var/log/nginx")
 
 
 def _passable(directory: Path, group: int) -> bool:

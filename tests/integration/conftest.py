@@ -292,9 +292,20 @@ class UpstreamHandler(BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
+def lay_server_plugins(directory: Path) -> str:
+    """Lay the plugins of role venv into a directory, as what devpi-server finds there; return its path."""
+    for source in sorted((CHECKOUT / "roles" / "venv" / "files").glob("devpi_*.py")):
+        (directory / source.name).write_bytes(source.read_bytes())
+        about = directory / f"{source.stem}-1.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {source.stem}\nVersion: 1\n")
+        (about / "entry_points.txt").write_text(f"[devpi_server]\n{source.stem} = {source.stem}\n")
+    return str(directory)
+
+
 @contextmanager
-def serve(directory: Path, *options: str, init: tuple[str, ...] = ()) -> Iterator[Devpi]:
-    """Run a new devpi-server, with options for it and for devpi-init."""
+def serve(directory: Path, *options: str, init: tuple[str, ...] = (), plugins: str = "") -> Iterator[Devpi]:
+    """Run a new devpi-server, with options for it and for devpi-init, and the plugins of a directory."""
     venv = os.environ.get("DEVPI_TEST_VENV")
     if not venv or not Path(venv, "bin", "devpi-server").exists():
         pytest.fail(f"DEVPI_TEST_VENV ({venv}) names no virtual environment with devpi-server; script/test makes one")
@@ -308,7 +319,7 @@ def serve(directory: Path, *options: str, init: tuple[str, ...] = ()) -> Iterato
         **{key: value for key, value in os.environ.items() if not key.startswith("DEVPI")},
         **{f"DEVPISERVER_{key}": value for key, value in small.items()},
         "DEVPISERVER_ROOT_PASSWD": password,
-        "PYTHONPATH": str(CHECKOUT / "tests" / "integration" / "plugin"),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(CHECKOUT / "tests" / "integration" / "plugin"), plugins])),
         "HOUSE_RULE_IS_GONE": str(directory / "without-plugin"),
         "PYTHONWARNINGS": "ignore",
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import pwd
 import socket
 import threading
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
     NoPassword,
     NotDevpi,
     RequestFailed,
+    Stranger,
     Unreachable,
     UnsupportedServer,
     WriteInCheckMode,
@@ -189,6 +192,41 @@ def test_a_wrong_password_is_told_from_other_refusals(server: Server) -> None:
         client.login()
     assert "CANARY" not in str(error.value)
     assert client.is_password("alice", "CANARY") is False
+
+
+def test_nothing_is_sent_to_a_process_of_another_account(server: Server) -> None:
+    server.answer(200, {"result": {"password": "token"}})
+    here = pwd.getpwuid(os.geteuid()).pw_name
+    for other in ("daemon", "nobody-at-all"):
+        client = Client(server.url, "root", "CANARY", server_user=other)
+        for ask in (
+            client.login,
+            lambda client=client: client.get_json("/"),
+            lambda client=client: client.put("/x", {}),
+        ):
+            with pytest.raises(Stranger, match=rf"\({os.getpid()}\) of {here} and not by a server of {other}") as error:
+                ask()
+            assert "CANARY" not in str(error.value)
+    assert server.asked == []
+    Client(server.url, "root", "CANARY", server_user=here).login()
+    assert [path for _method, path, *_rest in server.asked] == ["/+login"]
+
+
+def test_where_nobody_listens_the_account_is_no_matter() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        client = Client(f"http://127.0.0.1:{probe.getsockname()[1]}", "root", "CANARY", server_user="nobody-at-all")
+        with pytest.raises(Unreachable, match="nothing listens there") as error:
+            client.login()
+    assert error.value.refused
+
+
+def test_a_login_is_tried_again_as_a_read_is(server: Server) -> None:
+    server.answer(503, "<html>", {"Server": "nginx"})
+    server.answer(502, "<html>", {"Server": "nginx"})
+    server.answer(200, {"result": {"password": "token"}})
+    Client(server.url, "root", "CANARY").login()
+    assert [path for _method, path, *_rest in server.asked] == ["/+login"] * 3
 
 
 def test_without_a_password_the_ways_out_are_named(server: Server) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import held_by, listeners_on
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import accounts_on, held_by, listeners_on
 
 # Another account can run it, whatever interpreter runs the tests.
 PYTHON = "/usr/bin/python3"
@@ -53,6 +53,11 @@ def test_a_wildcard_listener_holds_every_address():
 def test_a_connection_is_no_listener(listening):
     with socket.create_connection(("127.0.0.1", listening)) as client:
         assert listeners_on("127.0.0.1", client.getsockname()[1]) == []
+
+
+def test_the_accounts_on_a_port_are_told_without_a_look_at_processes(listening):
+    assert accounts_on("127.0.0.1", listening) == {os.geteuid()}
+    assert accounts_on("127.0.0.2", listening) == set()
 
 
 @pytest.fixture

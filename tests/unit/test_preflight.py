@@ -230,3 +230,25 @@ def test_log_that_others_could_replace_is_refused(look, tmp_path):
     assert [each for each in said["problems"] if each.startswith("devpi_proxy_access_log") and "nginx opens it" in each]
     said = look("proxy", proxied=True, proxy_access_log="/var/log/nginx/devpi.log", proxy_names=["x.example.com"])
     assert not [each for each in said["problems"] if each.startswith("devpi_proxy_access_log")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of other accounts")
+def test_process_that_calls_itself_nginx_is_no_nginx(look):
+    """A program chooses its arguments, the first one too."""
+    listen = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+    for account in ("nobody", "root"):
+        command = ["runuser", "-u", account, "--", "bash", "-c", f'exec -a "nginx: master" python3 -c "{listen}"']
+        path = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with subprocess.Popen(command, cwd="/", env=path, text=True, **pipes) as other:
+            port = int(other.stdout.readline())
+            said = look("proxy", proxied=True, inner_port=port, proxy_names=["x.example.com"])
+            other.communicate("")
+        assert [each for each in said["problems"] if each.startswith(f"port {port} on ") and "held by process" in each]
+
+
+def test_stranger_on_the_port_is_named_where_users_are_all_that_is_wanted(look):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = look("users", port=port, server_user="daemon")
+    assert any(each.startswith(f"devpi_port {port} on ") and f"({os.getpid()})" in each for each in said["problems"])

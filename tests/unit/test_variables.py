@@ -397,6 +397,11 @@ def test_directories_of_the_system_are_refused(name: str, path: str) -> None:
         ({"devpi_server_secret_file": "/var/lib/devpi/.sqlite"}, "devpi_server_secret_file /var/lib/devpi/.sqlite"),
         ({"devpi_server_secret_file": "/etc/devpi"}, "devpi_server_secret_file /etc/devpi is a file, and"),
         ({"devpi_supervisor_log_file": "/var/lib/devpi/+files/log"}, "devpi_supervisor_log_file /var/lib/devpi/+fil"),
+        (
+            {"devpi_supervisor_log_file": "/etc/cron.d/devpi"},
+            "devpi_supervisor_log_file '/etc/cron.d/devpi' lies below",
+        ),
+        ({"devpi_proxy_access_log": "/etc/passwd"}, "devpi_proxy_access_log '/etc/passwd' lies below /etc/, where pro"),
         ({"devpi_supervisor_log_file": "/opt/devpi/venv/log"}, "devpi_supervisor_log_file /opt/devpi/venv/log lies"),
         ({"devpi_supervisor_log_file": "/var/lib/devpi/.secret"}, "devpi_server_secret_file /var/lib/devpi/.secret is"),
         ({"devpi_proxy_access_log": "/srv/k", "devpi_proxy_key": "/srv/k"}, "devpi_proxy_access_log /srv/k is devpi_p"),

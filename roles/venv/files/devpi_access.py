@@ -33,6 +33,10 @@ TOKEN_USER = (
 )
 WRONG_PATH = "a token that is bound to indexes or projects reads these alone"
 NO_WRITING = "this token may read and nothing else"
+# devpi-server itself takes a login with any method.
+LOGIN_METHODS = ("GET", "HEAD", "POST")
+# Tokens are longer than any password that somebody would guess.
+SHORTEST_TOKEN = 100
 # The address that asks and what nginx wants to know, in what the request of /+authcheck hands on
 ADDRESS = "X-Devpi-Access-Address"
 WANTED = "X-Devpi-Access"
@@ -102,6 +106,8 @@ def tween_access(handler, registry):
         asked = request.path_info == "/+authcheck"
         if user_of(request) == "__token__":
             return refused(401, TOKEN_USER, WWW_Authenticate='Basic realm="devpi"')
+        if request.path_info in ("/+login", "/+logout") and request.method not in LOGIN_METHODS:
+            return refused(405, "a login is sent with POST", Allow=", ".join(LOGIN_METHODS))
         login = request.path_info == "/+login" and request.method == "POST"
         words = login_words(request) if login else ""
         if login and _guesses.wait(address):
@@ -171,7 +177,9 @@ def login_words(request):
 
 def is_guess(request, credentials):
     """Return whether the second of a pair is a password, and neither a token nor a login of the server's own."""
-    if credentials is None or not credentials[1] or credentials[1].startswith("devpi-"):
+    if credentials is None or not credentials[1]:
+        return False
+    if credentials[1].startswith("devpi-") and len(credentials[1]) >= SHORTEST_TOKEN:
         return False
     try:
         # One that has run out, too, was signed by this server.
