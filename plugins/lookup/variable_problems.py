@@ -177,9 +177,10 @@ def _misspelt(variables: Mapping[str, Any], roles: list[str]) -> Iterator[str]:
     for key in sorted(each for each in variables if each not in known and not each.startswith(NEVER_OURS)):
         for near in difflib.get_close_matches(key, known, 1, 0.9):
             place = _place_of(key) or _place_of(variables[key])
+            called = f"{key} ({place})" if place else key
             yield (
-                f"{key} {f'({place}) ' if place else ''}is no variable of wheelhouse.devpi, so it changes nothing "
-                f"there; write {near} if that was meant"
+                f"{called} is no variable of wheelhouse.devpi, so it changes nothing there; write {near} if that was "
+                "meant"
             )
 
 
