@@ -68,7 +68,7 @@ def test_server_was_restarted_at_most_once(
 ) -> None:
     # measured, and not judged: it is what the server takes to start on a machine that does other things too
     record_testsuite_property("longest time without an answer, in seconds", round(downtime(upgraded), 1))
-    bad = sorted({f"{path}: {said}" for path, *_, said in upgraded.watched if said != 200})
+    bad = sorted({f"{path}: {said}" for path, *_times, said in upgraded.watched if said != 200})
     record_testsuite_property("other answers meanwhile", bad)
     assert starts(host) - old.starts <= 1
 
@@ -76,8 +76,8 @@ def test_server_was_restarted_at_most_once(
 def downtime(upgraded: Upgraded) -> float:
     """Return how long the longest time was from one good answer to the next, on any of the paths."""
     longest = 0.0
-    for path in {path for path, *_ in upgraded.watched}:
-        good = sorted(end for asked, _, end, said in upgraded.watched if asked == path and said == 200)
+    for path in {path for path, *_answer in upgraded.watched}:
+        good = sorted(end for asked, _start, end, said in upgraded.watched if asked == path and said == 200)
         longest = max([longest, *(later - earlier for earlier, later in zip(good, good[1:]))])
     return longest
 
