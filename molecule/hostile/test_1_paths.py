@@ -44,7 +44,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
         [],
     ),
     "home": ({"devpi_server_dir": "/home"}, ["devpi_server_dir '/home' is a directory of the system"], ["--check"]),
-    "somebody's home": ({"devpi_venv_path": "/home/mallory"}, ["devpi_venv_path", "/home/mallory"], ["--check"]),
+    "somebody's home": ({"devpi_venv_path": "/home/walter"}, ["devpi_venv_path", "/home/walter"], ["--check"]),
     "data as the server's": ({"devpi_server_dir": "/srv/precious"}, ["devpi_server_dir", "/srv/precious"], []),
     "data as the server's, checked": (
         {"devpi_server_dir": "/srv/precious"},
