@@ -22,7 +22,7 @@ import http.server
 class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        with open("/home/mallory/heard", "ab") as heard:
+        with open("/home/trudy/heard", "ab") as heard:
             heard.write(self.requestline.encode() + bytes(self.headers) + body + b"\\n")
         self.send_response(200)
         self.send_header("X-Devpi-Server-Version", "6.20.3")
@@ -35,8 +35,8 @@ http.server.HTTPServer(("127.0.0.1", 3141), Handler).serve_forever()
 # Takes the server's place, as another account could when the server has ended for some reason.
 SWAP = """
 supervisorctl stop devpi
-runuser -u mallory -- sh -c 'exec setsid python3 /home/mallory/stranger.py >/dev/null 2>&1 </dev/null & \
-  echo $! >/home/mallory/pid'
+runuser -u trudy -- sh -c 'exec setsid python3 /home/trudy/stranger.py >/dev/null 2>&1 </dev/null & \
+  echo $! >/home/trudy/pid'
 for attempt in 1 2 3 4 5 6 7 8 9 10; do ss -Hltn 'sport = :3141' | grep -q . && exit 0; sleep 0.5; done; exit 1
 """
 USERS = "- {hosts: devpi, gather_facts: false, become: true, roles: [%s]}\n"
@@ -46,11 +46,11 @@ USERS = "- {hosts: devpi, gather_facts: false, become: true, roles: [%s]}\n"
 def swap(deployed: Target) -> Iterator[Callable[[], None]]:
     """Have another account on the host, which can take the server's place; give it back afterwards."""
     host = deployed.host
-    host.check_output("useradd --create-home mallory")
-    host.check_output("printf %%s %s >/home/mallory/stranger.py", STRANGER)
-    host.check_output("printf %%s %s >/home/mallory/swap", SWAP)
-    yield lambda: host.check_output("bash /home/mallory/swap") and None
-    host.run("kill $(cat /home/mallory/pid); sleep 0.5; userdel --force --remove mallory")
+    host.check_output("useradd --create-home trudy")
+    host.check_output("printf %%s %s >/home/trudy/stranger.py", STRANGER)
+    host.check_output("printf %%s %s >/home/trudy/swap", SWAP)
+    yield lambda: host.check_output("bash /home/trudy/swap") and None
+    host.run("kill $(cat /home/trudy/pid); sleep 0.5; userdel --force --remove trudy")
     host.check_output("supervisorctl start devpi")
     for _attempt in range(100):
         if host.check_output("ss -Hltn 'sport = :3141'"):
@@ -63,7 +63,7 @@ def play(deployed: Target, tmp_path: Path) -> Callable[..., Run]:
     """Return what runs these roles, of which the role swap puts another process in the server's place."""
     tasks = tmp_path / "roles" / "swap" / "tasks" / "main.yml"
     tasks.parent.mkdir(parents=True)
-    tasks.write_text("- ansible.builtin.command: bash /home/mallory/swap\n")
+    tasks.write_text("- ansible.builtin.command: bash /home/trudy/swap\n")
     playbook = tmp_path / "play.yml"
 
     def run(roles: str, *arguments: str) -> Run:
@@ -83,7 +83,7 @@ def test_stranger_in_the_place_of_a_stopped_server_is_told_nothing(
     run = play("wheelhouse.devpi.users", *arguments)
     assert run.code != 0
     assert "devpi_port 3141 on " in run.said
-    assert not deployed.host.file("/home/mallory/heard").exists
+    assert not deployed.host.file("/home/trudy/heard").exists
 
 
 @pytest.mark.usefixtures("swap")
@@ -93,8 +93,8 @@ def test_stranger_that_comes_after_the_look_at_the_host_is_told_nothing(
     run = play("wheelhouse.devpi.pypirc, swap, wheelhouse.devpi.users")
     assert run.code != 0
     assert "is held by process" in run.said, run.said
-    assert "of mallory and not by a server of devpi" in run.said
-    assert not deployed.host.file("/home/mallory/heard").exists
+    assert "of trudy and not by a server of devpi" in run.said
+    assert not deployed.host.file("/home/trudy/heard").exists
     assert run.leaks() == []
 
 
