@@ -15,8 +15,8 @@ description:
   - A role's own argument check looks when its turn comes, with other roles applied already. This looks at all of them
     at once. Role P(wheelhouse.devpi.checks#role), which runs before every other one, fails with all sentences together.
   - A variable whose template cannot be filled in is named in a sentence like the others.
-  - A name that is spelt nearly like one of these variables is warned of, for such a variable changes nothing in the
-    roles. It may be somebody's own, so it is no problem.
+  - Warns about a name that is spelt nearly like one of these variables, because the roles do not read it. It may be
+    your own, so the run goes on.
   - Looks at no host and changes nothing. No sentence shows a password.
 options:
   _terms:

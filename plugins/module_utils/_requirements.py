@@ -21,7 +21,7 @@ PINNED = re.compile(rf"({_NAME})(?:\[[A-Za-z0-9._, -]*\])? *== *([A-Za-z0-9.!+_-
 LOCKED = re.compile(r"^[A-Za-z0-9._-]+==[^\s;]+", re.MULTILINE)
 
 
-def pin_problem(package: str, place: str = "devpi_venv_extra_packages") -> str:
+def pin_problem(package: str, place: str) -> str:
     """Return what is wrong with a requirement beside the lock's; nothing where it may be installed.
 
     :param package: an element of devpi_venv_extra_packages.

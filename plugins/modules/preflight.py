@@ -91,20 +91,6 @@ options:
     description: The index that C(~/.pypirc) and the devpi client are pointed at.
     type: str
     default: ""
-  lock:
-    description: The lock, on the controller.
-    type: str
-    default: ""
-  locked:
-    description: What the lock names, as C(name==version).
-    type: list
-    elements: str
-    default: []
-  extra_packages:
-    description: Requirements that are installed beside the lock's; each needs its version and hash.
-    type: list
-    elements: str
-    default: []
   ca_bundle:
     description: A bundle of CA certificates on the host; empty where the usual ones do.
     type: path
@@ -289,7 +275,6 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import Us
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._nginx_sites import sites
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError, exposed
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._requirements import lock_problem, pin_problem
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_directory import SecretFile, ServerDirectory
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_process import is_server, started_by_hand
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_settings import (
@@ -354,7 +339,7 @@ class Preflight:
             return seen
         if self.roles & {"venv", "server", "supervisor", "proxy"}:
             self._operating_system()
-            self._given_files_and_pins()
+            self._ca_bundle()
         if not self.problems:
             seen["missing_packages"] = self._missing_packages()
         if "supervisor" in self.roles:
@@ -472,16 +457,13 @@ class Preflight:
                 "use Debian 11 or newer, or Ubuntu 20.04 or newer"
             )
 
-    def _given_files_and_pins(self) -> None:
+    def _ca_bundle(self) -> None:
         bundle = self.params["ca_bundle"]
         if bundle and not Path(bundle).is_file():
             self.problems.append(
                 f"devpi_ca_bundle {bundle} is no file on {os.uname().nodename}; put the bundle there, "
                 "or leave the variable empty"
             )
-        self.problems += filter(None, map(pin_problem, self.params["extra_packages"]))
-        if "venv" in self.roles and self.params["lock"]:
-            self.problems += filter(None, [lock_problem(self.params["lock"], self.params["locked"])])
 
     def _missing_packages(self) -> list[str]:
         wanted = []
@@ -777,7 +759,9 @@ class Preflight:
                 "link in its place, and nginx opens it as root; name a file that only root can replace, like "
                 "/var/log/nginx/devpi.access.log"
             )
-        elif log.startswith("/") and _is_somebodys(Path(log)):
+        elif log and Path(log).is_dir():
+            self.problems.append(f"devpi_proxy_access_log {log} is a directory on {here}; name a file")
+        elif log and _is_somebodys(Path(log)):
             self.problems.append(
                 f"devpi_proxy_access_log {log} is there on {here} and is somebody else's, and nginx would write into "
                 "it; name another file, or move it away"
@@ -807,8 +791,6 @@ class Preflight:
                 f"devpi_proxy_ca {ca} is no file on {here}; put the CA's certificate there, or leave it empty for one "
                 "that everybody trusts"
             )
-        if Path(log).is_dir():
-            self.problems.append(f"devpi_proxy_access_log {log} is a directory on {here}; name a file")
         if all(path and Path(path).is_file() for path in files.values()):
             self._pair(here)
         for port in (80, 443):
@@ -1020,14 +1002,15 @@ def _is_address(name: str) -> bool:
 def _is_somebodys(log: Path) -> bool:
     """Whether a file that is to be nginx's log holds what neither our site nor another log of nginx's put there."""
     try:
-        seen = log.lstat()
+        # Only root can have made a link there: elsewhere the log is refused for that.
+        found = log.stat()
     except OSError:
         return False
-    if not stat.S_ISREG(seen.st_mode):
-        return True
+    if not stat.S_ISREG(found.st_mode):
+        return not stat.S_ISCHR(found.st_mode)
     site = Path(OUR_SITE)
-    ours = site.is_file() and str(log) in site.read_text(encoding="utf-8", errors="replace")
-    return seen.st_size > 0 and not ours and log.parent != Path("/var/log/nginx")
+    ours = site.is_file() and f'access_log "{log}" ' in site.read_text(encoding="utf-8", errors="replace")
+    return found.st_size > 0 and not ours and log.parent != Path("/var/log/nginx")
 
 
 def _passable(directory: Path, group: int) -> bool:
@@ -1086,8 +1069,6 @@ def main() -> None:
             "python": {"type": "str", "default": "python3"},
             "again": {"type": "str", "default": "ansible-playbook wheelhouse.devpi.site"},
             "venv_path": {"type": "str", "default": "/opt/devpi/venv"},
-            "lock": {"type": "str", "default": ""},
-            "locked": {"type": "list", "elements": "str", "default": []},
             "server_user": {"type": "str", "default": "devpi"},
             "server_dir": {"type": "path", "default": "/var/lib/devpi"},
             # A name with secret in it would make its value one, which no message may show.
@@ -1098,7 +1079,6 @@ def main() -> None:
             "root_password": {"type": "str", "default": "", "no_log": True},
             "first_index": {"type": "str", "default": ""},
             "users": {"type": "list", "elements": "dict", "required": True, "options": USER_OPTIONS},
-            "extra_packages": {"type": "list", "elements": "str", "default": []},
             "ca_bundle": {"type": "path", "default": ""},
             "owner": {"type": "str", "default": "root"},
             "proxied": {"type": "bool", "default": False},

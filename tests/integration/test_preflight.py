@@ -110,7 +110,7 @@ def test_somebody_else_on_the_port_is_named(devpi: Devpi, tmp_path: Path) -> Non
         assert other.stdout
         port = int(other.stdout.readline())
         # Where something is wrong already, apt is not asked for packages.
-        options = {"port": port, "extra_packages": ["thing"], "min_memory": 0}
+        options = {"port": port, "ca_bundle": "/no/bundle", "min_memory": 0}
         problems = look(devpi, tmp_path, "supervisor", **options)["problems"]
         other.communicate("")
     [problem] = [each for each in problems if each.startswith(f"devpi_port {port} on ")]

@@ -232,6 +232,29 @@ def test_log_that_others_could_replace_is_refused(look, tmp_path):
     assert not [each for each in said["problems"] if each.startswith("devpi_proxy_access_log")]
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        (None, "", False),
+        ("", "", False),
+        ("root:x:0:0:root:/root:/bin/bash\n", "", True),
+        ('127.0.0.1 "GET /+api"\n', 'access_log "{log}" devpi buffer=32k;', False),
+        ('127.0.0.1 "GET /+api"\n', 'access_log "{log}.other" devpi buffer=32k;', True),
+    ],
+)
+def test_log_in_the_place_of_somebodys_file_is_refused(look, tmp_path, monkeypatch, case):
+    content, site, refused = case
+    log = tmp_path / "log"
+    if content is not None:
+        log.write_text(content)
+    (tmp_path / "site").write_text(site.format(log=log))
+    monkeypatch.setattr(preflight, "OUR_SITE", str(tmp_path / "site"))
+    found = look("proxy", proxied=True, proxy_access_log=str(log), proxy_names=["x.example.com"])["problems"]
+    assert [f"{log} is there on" in each for each in found if each.startswith("devpi_proxy_access_log")] == [
+        True
+    ] * refused
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of other accounts")
 def test_process_that_calls_itself_nginx_is_no_nginx(look):
     """A program chooses its arguments, the first one too."""

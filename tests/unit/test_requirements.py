@@ -18,7 +18,7 @@ HASH = "--hash=sha256:" + 64 * "a"
     ],
 )
 def test_requirement_with_version_and_hash_is_taken(package: str) -> None:
-    assert pin_problem(package) == ""
+    assert pin_problem(package, "devpi_venv_extra_packages[0]") == ""
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_requirement_with_version_and_hash_is_taken(package: str) -> None:
     ],
 )
 def test_other_texts_are_refused_with_the_way_out(package: str) -> None:
-    assert "; " in pin_problem(package)
+    assert "; " in pin_problem(package, "devpi_venv_extra_packages[0]")
 
 
 LOCKED = ["devpi-server==6.15.0", "devpi-server==6.20.3", "uv==0.9.1"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,18 @@ def test_apts_locks_are_waited_for(tmp_path: Path) -> None:
     said = bash("apt_get update", PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert (said.returncode, said.stderr) == (0, "")
     assert (tmp_path / "asked").exists()
+
+
+def test_machine_without_any_python_gets_debians(tmp_path: Path) -> None:
+    install = f'debian_packages() {{ echo "$@" >&2; /bin/ln -s {sys.executable} {tmp_path}/python3; }}'
+    said = bash(f"{install}; PATH={tmp_path}; find_python")
+    assert (said.returncode, said.stdout, said.stderr) == (0, f"{tmp_path}/python3\n", "python3-venv\n")
+
+
+def test_python_that_is_too_old_is_named(tmp_path: Path) -> None:
+    (tmp_path / "python3").write_text('#!/bin/sh\n[ "$1" != --version ] || echo Python 3.9.2\nexit 1\n')
+    (tmp_path / "python3").chmod(0o755)
+    (tmp_path / "tail").symlink_to("/usr/bin/tail")
+    said = bash(f"PATH={tmp_path}; find_python")
+    assert (said.returncode, said.stdout) == (1, "")
+    assert "Python 3.11 or newer, and python3 is Python 3.9.2." in said.stderr

@@ -347,7 +347,7 @@ def test_lock_by_a_relative_path_is_looked_for_where_ansible_was_started(
     monkeypatch.setenv("HOME", str(lock.parent))
     assert refusals(devpi_venv_lock=path) == []
     # What the roles read, whose own directory is another one
-    assert Templar(LOADER, {**DEFAULTS, "devpi_venv_lock": path}).template(DEFAULTS["__devpi_lock"]) == str(lock)
+    assert Templar(LOADER, {**DEFAULTS, "devpi_venv_lock": path}).template(DEFAULTS["__devpi_venv_lock"]) == str(lock)
 
 
 HASH = "--hash=sha256:" + 64 * "a"
