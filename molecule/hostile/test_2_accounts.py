@@ -5,35 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from molecule.conftest import Run, Target
 
 SERVER_DIR = "/var/lib/devpi"
 # A run that has something to do takes some 15 s here; one that waits for a pipe never ends.
 PATIENCE = 150
-# Notes what it is sent, and is called as devpi-server is.
-STRANGER = """
-import http.server
-class Handler(http.server.BaseHTTPRequestHandler):
-    def answer(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        with open("/home/mallory/heard", "ab") as heard:
-            heard.write(self.requestline.encode() + bytes(self.headers) + body + b"\\n")
-        self.send_response(200)
-        self.send_header("X-Devpi-Server-Version", "6.20.3")
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(b'{"status": 200, "type": "userconfig", "result": {}}')
-    do_GET = do_POST = do_PUT = do_PATCH = answer
-http.server.HTTPServer(("127.0.0.1", 3141), Handler).serve_forever()
-"""
+STRANGER = Path(__file__).with_name("stranger.py").read_text()
 LOGIN = """
 import json, sys, urllib.error, urllib.request
 body = json.dumps({"user": "root", "password": sys.argv[1]}).encode()

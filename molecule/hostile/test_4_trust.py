@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,26 +13,10 @@ from molecule.conftest import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from molecule.conftest import Target
 
-# Notes what it is sent, and answers as a devpi-server with nothing in it.
-STRANGER = """
-import http.server
-class Handler(http.server.BaseHTTPRequestHandler):
-    def answer(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        with open("/home/trudy/heard", "ab") as heard:
-            heard.write(self.requestline.encode() + bytes(self.headers) + body + b"\\n")
-        self.send_response(200)
-        self.send_header("X-Devpi-Server-Version", "6.20.3")
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(b'{"status": 200, "type": "userconfig", "result": {}}')
-    do_GET = do_POST = do_PUT = do_PATCH = answer
-http.server.HTTPServer(("127.0.0.1", 3141), Handler).serve_forever()
-"""
+STRANGER = Path(__file__).with_name("stranger.py").read_text()
 # Takes the server's place, as another account could when the server has ended for some reason.
 SWAP = """
 supervisorctl stop devpi
