@@ -292,9 +292,9 @@ def test_service_goes_on_while_the_server_does_not(
         assert host.run(f"PIP_CERT={layout.ca} {download} --dest /opt/meanwhile").rc == 0
         assert host.file("/opt/meanwhile/front-1.0-py3-none-any.whl").exists
         lost = outside.send("/team/dev/", "Authorization: Basic dGVhbTp4", "Content-Length: 0", method="POST")
-        assert lost.status == 502
+        assert lost.status == 503
         # what is kept is nobody's who says who he is
-        assert outside.send(page, "User-Agent: pip/25.0", "Authorization: Basic dGVhbTp4").status == 502
+        assert outside.send(page, "User-Agent: pip/25.0", "Authorization: Basic dGVhbTp4").status == 503
     finally:
         host.check_output(f"supervisorctl start {layout.program}")
     for _dummy in range(300):

@@ -15,6 +15,7 @@ description:
   - Makes a certificate authority and a certificate on the host where none is given, and the certificate anew where the
     names are others or 90 days before it runs out. The CA's key stays the same.
   - Lets the group of nginx's workers read the release files, and those alone.
+  - Makes a file with a word that nginx says to itself, once.
   - Keeps one file of nginx's configuration. Where nginx does not accept it, the file before is put back and the
     running nginx is left as it is.
   - Reloads nginx where a file is newer than its workers, so a run that was interrupted between writing and reloading is
@@ -38,6 +39,12 @@ options:
     description: A file that nginx's configuration includes.
     type: path
     default: /etc/nginx/conf.d/devpi.conf
+  inner_file:
+    description:
+      - A file of root's that O(site) can include. It sets C($devpi_inner_word) to a random word.
+      - Empty, none is made.
+    type: path
+    default: ""
   manage:
     description:
       - V(package) installs nginx and, before the site is first laid down, switches off the example site that comes with
@@ -116,6 +123,7 @@ action:
 import grp
 import os
 import pwd
+import secrets
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -166,6 +174,7 @@ class Front:
         if not self.module.params["certificate"]:
             self._certify()
         self._release_files()
+        self._inner_file()
         self._site()
 
     def _install(self) -> None:
@@ -207,6 +216,15 @@ class Front:
             self.made.append(top)
             if not self.module.check_mode:
                 files.open_to_group()
+
+    def _inner_file(self) -> None:
+        path = self.module.params["inner_file"]
+        if not path or Path(path).exists():
+            return
+        self.made.append(path)
+        if not self.module.check_mode:
+            text = f'map "" $devpi_inner_word {{ default "{secrets.token_hex(32)}"; }}\n'
+            KeptFile(path, text, 0o600, self.file.owner, conceals=lambda _line: True).write()
 
     def _site(self) -> None:
         differs = self.file.differs
@@ -297,6 +315,7 @@ def main() -> None:
         argument_spec={
             "site": {"type": "str", "required": True},
             "path": {"type": "path", "default": "/etc/nginx/conf.d/devpi.conf"},
+            "inner_file": {"type": "path", "default": ""},
             "manage": {"type": "str", "choices": ["package", "site"], "default": "package"},
             "names": {"type": "list", "elements": "str", "required": True},
             "certificate": {"type": "path", "default": ""},

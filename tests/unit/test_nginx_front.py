@@ -6,6 +6,8 @@ import grp
 import json
 import os
 import pwd
+import re
+import stat
 import subprocess
 import time
 
@@ -115,6 +117,19 @@ def test_it_starts_once_and_reloads_for_what_is_new(nginx, front):
     assert nginx.site.read_text() == "new\n"
     assert front("new\n")["changed"] is False
     assert [path.name for path in nginx.site.parent.iterdir()] == ["devpi.conf"]
+
+
+def test_inner_word_is_made_once_and_is_roots_alone(nginx, front, tmp_path):
+    file = tmp_path / "inner.conf"
+    assert str(file) in front(check=True, inner_file=str(file))["made"]
+    assert not file.exists()
+    said = front(inner_file=str(file))
+    assert str(file) in said["made"]
+    word = re.fullmatch(r'map "" \$devpi_inner_word \{ default "([0-9a-f]{64})"; \}\n', file.read_text())[1]
+    assert word not in json.dumps(said)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert front(inner_file=str(file))["changed"] is False
+    assert word in file.read_text()
 
 
 def test_a_new_certificate_under_the_old_name_is_taken_up(nginx, front):
