@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._kept_file import KeptFile
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import system_environment
 
 DAY = 86400
 CA_DAYS = 7300
@@ -156,7 +157,10 @@ def _new_key() -> str:
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = ["openssl", *arguments]
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    # OPENSSL_CONF or a PATH with conda's openssl in it may be what the person's shell has.
+    return subprocess.run(
+        command, env=system_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
 
 
 def _openssl(*arguments: str) -> str:

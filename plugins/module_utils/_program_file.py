@@ -110,7 +110,9 @@ def is_ours(path: Path) -> bool:
     sections = re.findall(r"^\[([^]]*)\]", _text(path), re.MULTILINE)
     commands = re.findall(r"^command\s*[=:]\s*(.*)$", _text(path), re.MULTILINE | re.IGNORECASE)
     named = [section for section in sections if section != f"program:{path.stem}"]
-    return not named and bool(commands) and all(re.search(r"/devpi-server\b", command) for command in commands)
+    return (
+        not named and bool(commands) and all(re.search(r"/bin/devpi-server(?![\w.-])", command) for command in commands)
+    )
 
 
 def workers_of(program: str) -> set[str]:

@@ -274,7 +274,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._nginx_sites import sites
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError, exposed
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import use_system_programs
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_directory import SecretFile, ServerDirectory
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_process import is_server, started_by_hand
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_settings import (
@@ -430,21 +430,21 @@ class Preflight:
         return found or [problem for problem in [directory.half()] if problem]
 
     def _other_configuration(self) -> None:
-        """Note a configuration file of the service account's own, which devpi-server prefers to the system's."""
+        """Tell of a configuration file of the service account's own, which a server made by hand may have read."""
         entry = _account(self.params["server_user"])
         if entry is None:
             return
         own = Path(entry.pw_dir, ".config", "devpi-server", "devpi-server.yml")
         try:
             with acting_as(entry):
-                there = own.exists()
+                there = own.is_file()
         except OSError:
             # The account itself does not reach it.
             return
         if there:
-            self.problems.append(
-                f"{own} takes precedence over {self.params['server_config']}; "
-                "move it away, and its settings to devpi_server_options"
+            self.module.warn(
+                f"{own} is not read by the server, which has {self.params['server_config']}; what is to hold of it goes "
+                "into devpi_server_options"
             )
 
     def _operating_system(self) -> None:
@@ -1103,7 +1103,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.run_command_environ_update = SYSTEM_PROGRAMS
+    use_system_programs(module)
     preflight = Preflight(module)
     seen = preflight.look()
     if preflight.problems:

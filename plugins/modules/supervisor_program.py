@@ -148,7 +148,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._kept_file import
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import executable_of, held_by, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._process import started_at
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import use_system_programs
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._supervisord import (
     Supervisord,
     SupervisordError,
@@ -415,7 +415,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.run_command_environ_update = SYSTEM_PROGRAMS
+    use_system_programs(module)
     shared = module.params
     actions: list[str] = []
     try:
