@@ -180,7 +180,7 @@ def test_process_of_another_account_is_asked_nothing(
     run = deploy(deployed, None, *arguments)
     assert run.code != 0
     assert "devpi_port 3141 on " in run.said
-    assert f"({pid})" in run.said
+    assert f"({pid}) of mallory" in run.said
     assert not deployed.host.file("/home/mallory/heard").exists
 
 

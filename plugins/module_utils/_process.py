@@ -22,7 +22,7 @@ class Beside:
     """A program that runs beside its caller until that waits for it.
 
     :param command: the program and its arguments.
-    :param environment: variables that are added to the caller's, of which the system's programs get what does not bend them.
+    :param environment: variables that are added to what the caller's leave to the system's programs.
     """
 
     def __init__(self, command: list[str], environment: Mapping[str, str] | None = None) -> None:

@@ -1,7 +1,7 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Programs that root runs are the distribution's own, and do what they do for everybody, whatever a person's shell says."""
+"""Programs that root runs are the distribution's own, whatever PATH says, and no variable of a shell bends them."""
 
 from __future__ import annotations
 

@@ -270,7 +270,12 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._environment impo
     occupant,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._home import Home
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import Listener, held_by, listeners_on
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import (
+    Listener,
+    held_by,
+    listeners_on,
+    named,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._nginx_sites import sites
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError, exposed
@@ -443,8 +448,8 @@ class Preflight:
             return
         if there:
             self.module.warn(
-                f"{own} is not read by the server, which has {self.params['server_config']}; what is to hold of it goes "
-                "into devpi_server_options"
+                f"{own} is not read by the server, which has {self.params['server_config']}; what is to hold of it "
+                "goes into devpi_server_options"
             )
 
     def _operating_system(self) -> None:
@@ -628,7 +633,7 @@ class Preflight:
         listeners = listeners_on(host, port)
         ours = [listener for listener in listeners if self._ours(listener)]
         if self.roles & {"supervisor", "users"}:
-            self.problems.extend(self._held(listener) for listener in listeners if listener not in ours)
+            self._held([listener for listener in listeners if listener not in ours])
         if "supervisor" in self.roles:
             self._started_by_hand(ours)
         if ours:
@@ -676,12 +681,12 @@ class Preflight:
                     f"(systemctl status {pid} tells)"
                 )
 
-    def _held(self, listener: Listener) -> str:
-        here = os.uname().nodename
-        return (
-            f"devpi_port {self.params['port']} on {here} is held by process {listener.holder}, "
-            f"which listens on {listener.address}; set devpi_port to a free one or stop that process"
-        )
+    def _held(self, listeners: list[Listener]) -> None:
+        for described, addresses in named(listeners):
+            self.problems.append(
+                f"devpi_port {self.params['port']} on {os.uname().nodename} is held by process {described}, "
+                f"which listens on {addresses}; set devpi_port to a free one or stop that process"
+            )
 
     def _proxy(self) -> None:
         here = os.uname().nodename
@@ -736,12 +741,11 @@ class Preflight:
             return
         held = {port: listeners_on("127.0.0.1", port) for port in ports}
         for port, listeners in held.items():
-            for listener in listeners:
-                if not self._ours(listener):
-                    self.problems.append(
-                        f"port {port} on {here} is held by process {listener.holder}, and a worker of "
-                        "devpi_server_workers needs it; set devpi_port to where so many are free, or stop that process"
-                    )
+            for described, _addresses in named([each for each in listeners if not self._ours(each)]):
+                self.problems.append(
+                    f"port {port} on {here} is held by process {described}, and a worker of devpi_server_workers needs "
+                    "it; set devpi_port to where so many are free, or stop that process"
+                )
         new = [*held.values()].count([])
         available = _available_memory()
         if available < WORKER_MEMORY * new:
@@ -794,21 +798,19 @@ class Preflight:
         if all(path and Path(path).is_file() for path in files.values()):
             self._pair(here)
         for port in (80, 443):
-            for listener in listeners_on("0.0.0.0", port):  # noqa: S104 - it is compared, not bound
-                if not held_by(listener, 0, str(NGINX)):
-                    self.problems.append(
-                        f"port {port} on {here} is held by process {listener.holder}, which listens on "
-                        f"{listener.address}, and nginx needs it; stop that process"
-                    )
+            for described, addresses in named(_no_nginx("0.0.0.0", port)):  # noqa: S104 - it is compared, not bound
+                self.problems.append(
+                    f"port {port} on {here} is held by process {described}, which listens on {addresses}, and nginx "
+                    "needs it; stop that process"
+                )
         if NGINX.exists():
             self._other_sites(here)
         inner = self.params["inner_port"]
-        for listener in listeners_on("127.0.0.1", inner):
-            if not held_by(listener, 0, str(NGINX)):
-                self.problems.append(
-                    f"port {inner} on {here} is held by process {listener.holder}, and nginx needs one for itself; set "
-                    "devpi_proxy_inner_port to a free one or stop that process"
-                )
+        for described, _addresses in named(_no_nginx("127.0.0.1", inner)):
+            self.problems.append(
+                f"port {inner} on {here} is held by process {described}, and nginx needs one for itself; set "
+                "devpi_proxy_inner_port to a free one or stop that process"
+            )
         try:
             group = grp.getgrnam(self.params["proxy_group"]).gr_gid
         except KeyError:
@@ -985,6 +987,11 @@ class Preflight:
         problems += [home.client_problem() if "client" in self.roles else ""]
         self.problems.extend(problem for problem in problems if problem)
         seen["owner_index"] = home.client_index()
+
+
+def _no_nginx(host: str, port: int) -> list[Listener]:
+    """Return who keeps nginx from listening there."""
+    return [each for each in listeners_on(host, port) if not held_by(each, 0, str(NGINX))]
 
 
 def _loopback(host: str) -> bool:

@@ -320,9 +320,9 @@ class Program:
         pid = self.supervisord.info(self.name)["pid"]
         executables = executable_of(pid) if pid else []
         for listener in listeners:
-            if listener.uid != uid:
+            if listener.accounts != {uid}:
                 self.module.fail_json(
-                    msg=f"port {address.port} is held by process {listener.holder} of {user_name(listener.uid)}, and "
+                    msg=f"port {address.port} is held by process {listener.described}, and "
                     f"program {self.name}, which runs as {user_name(uid)}, cannot have it; stop that process, or give "
                     "the program another port, and run again"
                 )

@@ -8,13 +8,10 @@ import secrets
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -143,7 +140,7 @@ print([Credentials(sys.argv[1]).obtain(f"user{number}") for number in range(30)]
 
 
 def start(script: str, directory: Path) -> subprocess.Popen[str]:
-    root = next(path for path in sys.path if os.path.isdir(f"{path}/ansible_collections/wheelhouse"))
+    root = next(path for path in sys.path if Path(path, "ansible_collections/wheelhouse").is_dir())
     environment = {**os.environ, "PYTHONPATH": root}
     command = [sys.executable, "-c", script, str(directory)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)

@@ -229,7 +229,7 @@ def test_server_and_workers_are_told_where_their_configuration_is(loopback):
         "devpi_venv_path": "/srv/a b/venv",
         "__devpi_server_config": "/etc/xdg/devpi-server/devpi-server.yml",
         "__devpi_listens_on_loopback": loopback,
-        "devpi_host": "0.0.0.0",
+        "devpi_host": "192.0.2.1",
         "devpi_port": 3141,
     }
     command = Templar(DataLoader(), variables).template(
@@ -238,7 +238,7 @@ def test_server_and_workers_are_told_where_their_configuration_is(loopback):
     assert shlex.split(command) == [
         "/srv/a b/venv/bin/devpi-server",
         "--configfile=/etc/xdg/devpi-server/devpi-server.yml",
-        *([] if loopback else ["--host=0.0.0.0", "--port=3141"]),
+        *([] if loopback else ["--host=192.0.2.1", "--port=3141"]),
     ]
     workers = (ROLE / "templates" / "workers.json.j2").read_text()
     assert "'command': __devpi_supervisor_command ~ ' --requests-only " in workers
