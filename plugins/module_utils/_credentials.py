@@ -15,8 +15,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._draft import dra
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import exposed, unfit
 
 LONGEST = 65536
-# Drafts of all passwords have one name, so that each run finds what a killed one left. No devpi user can have a name with
-# a + in it.
+# Drafts of all passwords have one name, so that each run finds what a killed one left. No devpi user's has a + in it.
 DRAFT_OF, DRAFT = "password", "+draft"
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils import _paths
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._reading import UnfitFile, read_file
 
 # Where Debian has them
 MAIN_FILE = Path("/etc/supervisor/supervisord.conf")
@@ -175,6 +176,7 @@ def _included() -> list[Path]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    except OSError:
+        # A pipe that nobody writes to is not waited for.
+        return read_file(str(path)).decode("utf-8", "replace")
+    except (OSError, UnfitFile):
         return ""

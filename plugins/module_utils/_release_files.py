@@ -12,6 +12,7 @@ import stat
 from typing import Iterator
 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import rights_at
 
 NAME = "+files"
 # O_NONBLOCK, for a named pipe would wait for its other end for ever.
@@ -65,7 +66,8 @@ class ReleaseFiles:
     def _server(self) -> Iterator[int]:
         try:
             # A link to another disk may lead here. What matters is whose it is, and nobody else's is changed.
-            server = os.open(self._server_dir, (_SAFELY | os.O_DIRECTORY) & ~os.O_NOFOLLOW)
+            with rights_at(self._server_dir):
+                server = os.open(self._server_dir, (_SAFELY | os.O_DIRECTORY) & ~os.O_NOFOLLOW)
         except NotADirectoryError:
             raise ReleaseFilesError(f"{self._server_dir} is no directory; name the one of devpi-server") from None
         try:
@@ -97,7 +99,8 @@ class ReleaseFiles:
         owner = os.fstat(handle).st_uid
         if owner != self._account.pw_uid:
             raise ReleaseFilesError(
-                f"{path} belongs to uid {owner} and not to {self._account.pw_name}; chown it, or name another directory"
+                f"{path} belongs to uid {owner} and not to {self._account.pw_name}; move it away, or name another "
+                "directory"
             )
 
     def _open_below(self, directory: int, depth: int) -> None:

@@ -278,7 +278,12 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._nginx_sites import sites
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError, exposed
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import (
+    PathError,
+    command_for,
+    exposed,
+    rights_at,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import use_system_programs
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_directory import SecretFile, ServerDirectory
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_process import is_server, started_by_hand
@@ -357,7 +362,10 @@ class Preflight:
             self._memory()
         if "venv" in self.roles:
             self._venv_place()
-            if not Path(self.params["venv_path"]).is_symlink():
+            linked = False
+            with rights_at(self.params["venv_path"]), contextlib.suppress(OSError):
+                linked = Path(self.params["venv_path"]).is_symlink()
+            if not linked:
                 self._disk("devpi_venv_path", STORE)
         if "server" in self.roles:
             self._other_configuration()
@@ -500,14 +508,16 @@ class Preflight:
         account = account_or_nobody(self.params["server_user"])
         told = f"devpi_python {self.params['python']!r} "
         way = f"; name another, or python3 for Debian's: {self.params['again']} -e devpi_python=python3"
-        if not Path(python).is_file():
+        closed = closed_to(account, python)
+        with acting_as(account):
+            target, there = os.path.realpath(python), closed is not None or Path(python).is_file()
+        if not there:
             self.problems.append(f"{told}is {python}, and there is no such file{way}")
             return
-        closed = closed_to(account, python)
         if closed:
             self.problems.append(
-                f"{told}leads to {os.path.realpath(python)}, and the account {account.pw_name}, which is to run it, "
-                f"may not enter {closed}{way}"
+                f"{told}leads to {target}, and the account {account.pw_name}, which is to run it, may not enter "
+                f"{closed}{way}"
             )
             return
         place = exposed(python)
@@ -537,19 +547,23 @@ class Preflight:
         for place in (path, f"{STORE}/environment"):
             closed = closed_to(account, place)
             if closed:
+                enter = command_for("chmod a+x", closed)
+                ways = [enter, "name another path" if place == path or not enter else ""]
                 self.problems.append(
                     f"devpi_venv_path {path}: the account {account.pw_name}, which is to run the environment, may not "
-                    f"enter {closed}; chmod a+x {closed}"
-                    + (", or name another path" if place == path else f": environments are made in {STORE}")
+                    f"enter {closed}; {', or '.join(filter(None, ways))}"
+                    + ("" if place == path else f": environments are made in {STORE}")
                 )
-            there = next(parent for parent in Path(place).parents if os.path.lexists(parent))
-            if not there.is_dir():
+            with rights_at(place):
+                there = next(parent for parent in Path(place).parents if os.path.lexists(parent))
+                usable = there.is_dir()
+            if not usable:
                 self.problems.append(f"devpi_venv_path {path}: {there} is no directory; move it away")
         place = exposed(f"{STORE}/environment")
         if place is not None:
             self.problems.append(
-                f"environments are made in {STORE}, and others than root can change {place}; chown root: {place} and "
-                f"chmod go-w {place}"
+                f"environments are made in {STORE}, and others than root can change {place}; "
+                f"{command_for('chown root:', place)} && {command_for('chmod go-w', place)}"
             )
 
     def _installed(self, package: str) -> bool:
@@ -608,7 +622,7 @@ class Preflight:
         programs = {"server": "devpi-init", "supervisor": "devpi-server", "client": "devpi"}
         for role, program in programs.items():
             path = Path(self.params["venv_path"], "bin", program)
-            if role in self.roles and "venv" not in self.roles and not path.exists():
+            if role in self.roles and "venv" not in self.roles and not self._exists(path):
                 self.problems.append(
                     f"role {role} needs {path}, and there is none; run role venv first, "
                     "or set devpi_venv_path to an environment that has it"
@@ -621,6 +635,14 @@ class Preflight:
                     f"devpi_venv_path {self.params['venv_path']}: others than {self.params['owner']}, who is to run "
                     f"programs there, can change {place}; run role venv in the same play"
                 )
+
+    @staticmethod
+    def _exists(path: Path) -> bool:
+        try:
+            with rights_at(str(path)):
+                return path.exists()
+        except OSError:
+            return False
 
     def _server_url(self) -> str:
         """Return where our server answers now. Anybody else on the port that it is to have is a problem."""
@@ -818,12 +840,15 @@ class Preflight:
                 f"devpi_proxy_group {self.params['proxy_group']!r} is no group on {here}; name that of nginx's workers"
             )
             return
+        problem = self._directory.release_files_problem()
+        self.problems += [problem] if problem else []
         for parent in Path(self.params["server_dir"]).parents:
-            if parent.exists() and not _passable(parent, group):
+            if self._exists(parent) and not _passable(parent, group):
+                enter = command_for("chmod o+x", parent)
                 self.problems.append(
                     f"devpi_server_dir {self.params['server_dir']} lies below {parent}, where the group "
                     f"{self.params['proxy_group']} may not pass, so nginx could not read release files; "
-                    f"set it to another directory, or chmod o+x {parent}"
+                    f"set it to another directory{f', or {enter}' if enter else ''}"
                 )
 
     def _other_sites(self, here: str) -> None:
@@ -880,9 +905,14 @@ class Preflight:
 
     def _disk(self, variable: str, path: str) -> None:
         there = Path(path)
-        while not there.exists():
-            there = there.parent
-        free = shutil.disk_usage(there).free // 1_000_000
+        try:
+            with rights_at(path):
+                while not there.exists():
+                    there = there.parent
+                free = shutil.disk_usage(there).free // 1_000_000
+        except OSError:
+            # Who may not look there is told that by other problems.
+            return
         if free < self.params["min_disk"]:
             self.problems.append(
                 f"{free} MB are free at {there} and devpi_min_disk asks for {self.params['min_disk']} MB; "
@@ -1021,7 +1051,11 @@ def _is_somebodys(log: Path) -> bool:
 
 
 def _passable(directory: Path, group: int) -> bool:
-    seen = directory.stat()
+    try:
+        with rights_at(str(directory)):
+            seen = directory.stat()
+    except OSError:
+        return True
     return bool(seen.st_mode & 0o001 or (seen.st_gid == group and seen.st_mode & 0o010))
 
 
@@ -1037,11 +1071,13 @@ def _os_release() -> dict[str, str]:
 def _configured_address(config: str) -> tuple[str, int]:
     """Return the host and port in the configuration that role server wrote; port 0 where there is none."""
     try:
-        text = Path(config).read_text(encoding="utf-8")
+        text = Path(config).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return "", 0
     found = dict(re.findall(r"^ +(host|port): *['\"]?([^'\"\s]+)", text, re.MULTILINE))
-    return found.get("host", "127.0.0.1"), int(found["port"]) if found.get("port", "").isdigit() else 0
+    return found.get("host", "127.0.0.1"), int(found["port"]) if re.fullmatch(
+        "[0-9]{1,5}", found.get("port", "")
+    ) else 0
 
 
 def _available_memory() -> int:

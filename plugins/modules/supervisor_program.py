@@ -356,7 +356,8 @@ def _changed_since(path: Path, since: float) -> bool:
     try:
         links = [each for each in (path, *path.parents) if each.is_symlink()]
         return path.stat().st_ctime > since or any(link.lstat().st_ctime > since for link in links)
-    except FileNotFoundError:
+    except OSError:
+        # An account that can change a link on the way may have it lead nowhere, or to itself.
         return False
 
 

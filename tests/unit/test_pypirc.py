@@ -576,12 +576,18 @@ def test_root_is_not_led_to_others_files(run: Run, home: tuple[Path, pwd.struct_
         link(other)
         refused = run(path, BOB, owner="nobody")
         assert "belongs to root, not to nobody" in refused["msg"]
+        assert "chown" not in refused["msg"]
+        assert ("remove the link" in refused["msg"]) is path.is_symlink()
         assert (other.stat().st_uid, other.stat().st_mode, other.stat().st_mtime) == (
             0,
             before.st_mode,
             before.st_mtime,
         )
         path.unlink()
+    path.symlink_to("/etc/new")
+    assert "may not write in /etc" in run(path, BOB, owner="nobody")["msg"]
+    assert "remove the link" in run(path, BOB, owner="nobody")["msg"]
+    path.unlink()
     path.symlink_to(tmp_path / "new")
     assert "msg" in run(path, BOB, owner="nobody")
     assert not (tmp_path / "new").exists()
