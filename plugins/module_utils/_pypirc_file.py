@@ -65,13 +65,21 @@ def _read(path: str, target: Path, account: pwd.struct_passwd) -> Found:
     try:
         with acting_as(account):
             directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:
+        raise PypircError(
+            f"{path}: {account.pw_name} may not look into {target.parent}. {_way_out(path, account)}. "
+            "Nothing was changed."
+        ) from None
     except (FileNotFoundError, NotADirectoryError):
         way_out = _way_out(path, account, "Make it, or name another path")
         raise PypircError(f"{path}: there is no directory {target.parent}. {way_out}.") from None
     try:
         return _read_in(directory, path, target, account)
     except PermissionError:
-        way_out = _way_out(path, account, f"Open it: {command_as(account, 'chmod 600', target)}")
+        with acting_as(account):
+            own = os.stat(target.name, dir_fd=directory, follow_symlinks=False).st_uid == account.pw_uid
+        opening = f"Open it: {command_as(account, 'chmod 600', target)}"
+        way_out = _way_out(path, account, opening if own else "Move it away, or name another path")
         raise PypircError(f"{path}: {account.pw_name} may not read {target}. {way_out}. Nothing was changed.") from None
     finally:
         os.close(directory)

@@ -281,7 +281,7 @@ class ServerDirectory(Place):
             give = command_for(f"chown -R --no-dereference {self.user}:", self.path)
             yield (
                 f"{path} belongs to {user_name(files.st_uid)}, and devpi-server runs as {self.user} "
-                f"(devpi_server_user); {f'give the release files to that account: {give}' if give else 'move it away'}"
+                f"(devpi_server_user); {f'give it to that account: {give}/{FILES}' if give else 'move it away'}"
             )
 
     def release_files_problem(self) -> str:

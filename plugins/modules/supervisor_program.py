@@ -288,7 +288,11 @@ class Program:
 
     def _newer_input(self, pid: int) -> bool:
         # supervisor itself knows it to the second only
-        since = started_at(pid)
+        try:
+            since = started_at(pid)
+        except OSError:
+            # It has just ended. What supervisor starts in its place reads all anew.
+            return False
         return any(_changed_since(Path(path), since) for path in self.params["reads"])
 
     def _wait(self) -> float:
