@@ -41,11 +41,11 @@ class Home:
                 f"or name {user_name(os.geteuid())}"
             )
         with acting_as(self.account):
-            if not self.path.is_absolute() or not self.path.exists():
+            if not self.path.is_absolute() or not os.path.lexists(self.path):
                 return (
                     f"has the home directory {self.path}, and there is none; make it, or name an account that has one"
                 )
-            if not self.path.is_dir():
+            if not _is_directory(self.path):
                 return f"has the home directory {self.path}, which is none; name an account that has one"
             if not os.access(self.path, os.W_OK | os.X_OK, effective_ids=True):
                 return f"may not write in its home directory {self.path}; {self._own_home()}"
@@ -94,10 +94,13 @@ class Home:
             with acting_as(self.account):
                 if not os.path.lexists(path):
                     return ""
-                is_directory = path.is_dir()
+                is_directory = _is_directory(path)
                 writable = os.access(path, os.W_OK | os.X_OK, effective_ids=True)
             if not is_directory:
-                return f"{path} is no directory, and the devpi client of {name} keeps its files there; move it away"
+                return (
+                    f"{path} is no directory that {name} may enter, and the devpi client of {name} keeps its files "
+                    "there; move it away"
+                )
             if not writable:
                 return (
                     f"{name} may not write in {path}, where the devpi client keeps its files; "
@@ -172,3 +175,11 @@ class Home:
                 return path.lstat().st_uid == 0 and not path.is_symlink()
             except OSError:
                 return False
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        # A link may lead to where the account may not look.
+        return False

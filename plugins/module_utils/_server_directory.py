@@ -453,7 +453,7 @@ class SecretFile(Place):
 
     def _problems(self) -> Iterator[str]:
         above = Path(self.path).parent
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             if stat.S_IMODE(above.stat().st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
                 close = command_for("chmod go-w", above)
                 yield (

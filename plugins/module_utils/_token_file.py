@@ -65,7 +65,11 @@ class TokenFile:
             # What another than the owner is told to do must not be done to what a link leads to.
             linked = Path(path).is_symlink()
             self._way_out = f"remove the link {path}" if linked else "move it away"
-            self.has_directory = self.target.parent.is_dir()
+            try:
+                self.has_directory = self.target.parent.is_dir()
+            except PermissionError:
+                # There may be one, where the account may not look.
+                self.has_directory = True
             writable = self.has_directory and os.access(self.target.parent, os.W_OK | os.X_OK, effective_ids=True)
         if self.has_directory and not writable:
             raise TokenError(

@@ -556,7 +556,7 @@ class Preflight:
                 )
             with rights_at(place):
                 there = next(parent for parent in Path(place).parents if os.path.lexists(parent))
-                usable = there.is_dir()
+                usable = os.access(there, os.F_OK, effective_ids=True) and there.is_dir()
             if not usable:
                 self.problems.append(f"devpi_venv_path {path}: {there} is no directory; move it away")
         place = exposed(f"{STORE}/environment")

@@ -99,10 +99,14 @@ def test_what_is_no_file_is_named_at_once(home: Home, name: str) -> None:
 def test_clients_directory_must_be_one(home: Home) -> None:
     path = home.path / ".devpi"
     path.symlink_to("nowhere")
-    assert [each.split(",")[0] for each in problems(home)] == [f"{path} is no directory"]
+    assert [each.split(",")[0] for each in problems(home)] == [
+        f"{path} is no directory that {home.account.pw_name} may enter"
+    ]
     path.unlink()
     path.touch()
-    assert [each.split(",")[0] for each in problems(home)] == [f"{path} is no directory"]
+    assert [each.split(",")[0] for each in problems(home)] == [
+        f"{path} is no directory that {home.account.pw_name} may enter"
+    ]
     path.unlink()
     (home.path / "dotfiles").mkdir()
     os.chown(home.path / "dotfiles", home.account.pw_uid, -1)
@@ -186,6 +190,24 @@ def test_link_is_to_be_removed_and_nothing_done_to_where_it_leads(home: Home, na
     assert "remove the link" in problem
     for command in ("chown", "chmod", "Give"):
         assert command not in problem
+
+
+@AS_ROOT
+@pytest.mark.parametrize("name", [".devpi", ".devpi/client"])
+def test_link_to_where_the_person_may_not_look_tells_nothing_of_it(home: Home, name: str, tmp_path: Path) -> None:
+    if name != ".devpi":
+        (home.path / ".devpi").mkdir()
+        os.chown(home.path / ".devpi", home.account.pw_uid, -1)
+    (tmp_path / "there").mkdir()
+    tmp_path.chmod(0o700)
+    told = set()
+    for target in ("there", "away"):
+        (home.path / name).symlink_to(tmp_path / target)
+        told.add(tuple(problems(home)))
+        assert home.client_index() == ""
+        (home.path / name).unlink()
+    [[problem]] = told
+    assert problem.startswith(f"{home.path / name} is no directory that nobody may enter")
 
 
 @AS_ROOT

@@ -299,6 +299,14 @@ def test_secret_that_others_read_is_closed_by_its_owner(home: Path) -> None:
 
 
 @AS_ROOT
+def test_secret_where_the_account_may_not_look_is_refused(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(0o700)
+    (home / "link").symlink_to(tmp_path / "closed")
+    [problem] = SecretFile(str(home / "link" / "secret"), NOBODY, "nobody").problems()
+    assert "cannot be read (Permission denied)" in problem
+
+
+@AS_ROOT
 def test_way_that_is_closed_tells_nothing_of_what_lies_there(home: Path, tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     (closed / "there").mkdir(parents=True)

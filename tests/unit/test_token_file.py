@@ -141,7 +141,7 @@ def test_who_may_replace_the_file_must_be_its_owner(room: Path) -> None:
 
 
 @AS_ROOT
-@pytest.mark.parametrize("target", ["/etc/shadow", "/etc/new"])
+@pytest.mark.parametrize("target", ["/etc/shadow", "/etc/new", "/root/closed/new"])
 def test_nothing_is_to_be_done_to_what_a_link_leads_to(target: str) -> None:
     home = Path(tempfile.mkdtemp())
     try:
