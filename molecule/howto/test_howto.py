@@ -63,6 +63,28 @@ def test_server_was_started_though_it_does_not_start_by_itself(host: Host) -> No
     assert host.check_output("supervisorctl status ubuntu_devpi_server").split()[1] == "RUNNING"
 
 
+def test_pages_python_that_debian_lacks_is_refused_with_the_command_that_works() -> None:
+    inventory = os.environ["MOLECULE_INVENTORY_FILE"]
+    project = os.environ["MOLECULE_PROJECT_DIRECTORY"]
+    command = [
+        "ansible-playbook",
+        "-i",
+        inventory,
+        "-i",
+        f"{project}/inventory/howto",
+        "--limit",
+        "devpi-howto",
+        "--check",
+    ]
+    command += ["-e", "devpi_python=python3.8", f"{project}/playbooks/site.yml"]
+    said = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    words = " ".join(said.stdout.split())
+    assert said.returncode != 0
+    assert "python3.8" in words
+    way_out = f"script/deploy -i {inventory} -i inventory/howto -e devpi_python=python3"
+    assert way_out in words, words
+
+
 @pytest.fixture
 def open_to_the_network() -> Iterator[None]:
     """Converge with the one variable that the page's second command is for, and afterwards without."""

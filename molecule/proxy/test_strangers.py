@@ -497,7 +497,7 @@ def test_fleet_shares_one_page(host: Host, layout: Layout, outside: Outside, mod
             for agent in FLEET:
                 assert outside.send(page, f"User-Agent: {agent}", f"Accept: {accept}").body == said.body
         # who is no installer gets another page, which was not asked for
-        assert outside.send(page, "User-Agent: Mozilla/5.0", "Accept: text/html").status == 502
+        assert outside.send(page, "User-Agent: Mozilla/5.0", "Accept: text/html").status == 503
     finally:
         host.check_output(f"supervisorctl start {layout.program}")
     for _dummy in range(300):

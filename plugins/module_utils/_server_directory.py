@@ -149,7 +149,7 @@ class ServerDirectory(Place):
             try:
                 handle = self._opened()
             except FileNotFoundError:
-                if Path(self.path).is_symlink():
+                if link_at(self.path):
                     raise ServerDirectoryError(f"{self.called} is a link to nothing; remove it") from None
                 return _Seen()
             except OSError as error:
@@ -465,7 +465,7 @@ class SecretFile(Place):
         except FileNotFoundError:
             return
         except OSError as error:
-            link = Path(self.path).is_symlink()
+            link = link_at(self.path)
             yield (
                 f"{self.called} {'is a link' if link else f'cannot be read ({error.strerror})'}; put the secret itself "
                 "there, or leave the variable as it is for one that is generated"

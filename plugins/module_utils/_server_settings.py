@@ -36,6 +36,7 @@ DECIDED = {
     ),
     "listen": LISTENS,
     "master-url": REPLICA,
+    "nginx-socket": "it is set on hosts of the group devpi_proxy; drop it",
     "no-replica-streaming": REPLICA,
     "outside-url": "set devpi_url",
     "passwd": "set devpi_root_password, or a password in devpi_users",

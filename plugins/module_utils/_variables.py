@@ -496,7 +496,6 @@ CHECKS: dict[str, Check] = {
     "devpi_proxy_hsts": _within(0, 2_147_483_647),
     "devpi_proxy_request_rate": _within(0, 1_000_000),
     "devpi_proxy_connections": _within(0, 65535),
-    "devpi_proxy_inner_port": _within(1, 65535),
     "devpi_proxy_access_log": _log,
     "devpi_client_index_url": _url,
 }
@@ -514,11 +513,7 @@ def _ports(right: Mapping[str, Any], *, proxied: bool) -> Iterator[str]:
     """Yield where two programs would listen at one port."""
     if "devpi_port" not in right:
         return
-    port, workers, inner = (
-        right["devpi_port"],
-        right.get("devpi_server_workers", 0),
-        right.get("devpi_proxy_inner_port", right["devpi_port"] + 1),
-    )
+    port, workers = right["devpi_port"], right.get("devpi_server_workers", 0)
     if not proxied:
         return
     last = port + 1 + workers
@@ -526,16 +521,12 @@ def _ports(right: Mapping[str, Any], *, proxied: bool) -> Iterator[str]:
         yield (
             f"devpi_server_workers {workers} asks for port {last}, and there is none above 65535; set devpi_port lower"
         )
-    taken = {80: "nginx", 443: "nginx", port: "the server (devpi_port)"}
     if port in (80, 443):
         yield f"devpi_port {port} is nginx's own on hosts of the group devpi_proxy; set it to another, like 3141"
-    if inner in taken:
-        yield f"devpi_proxy_inner_port {inner} is that of {taken[inner]}; set it to a free one"
     for worker in range(port + 2, last + 1):
-        if worker in (80, 443, inner):
-            whose = "devpi_proxy_inner_port" if worker == inner else "nginx"
+        if worker in (80, 443):
             yield (
-                f"devpi_server_workers {workers} asks for port {worker}, which is that of {whose}; set devpi_port to "
+                f"devpi_server_workers {workers} asks for port {worker}, which is that of nginx; set devpi_port to "
                 "where so many are free"
             )
 

@@ -44,6 +44,13 @@ options:
       - It sees no names, and whatever else the server writes there has the O(user)'s own group.
     type: str
     default: ""
+  sockets_dir:
+    description:
+      - A directory that O(readers) may pass through and the O(user) alone may write to, 2710, for the sockets at which
+        the server listens for nginx. Empty, none is made.
+      - What leads there is root's alone to change.
+    type: path
+    default: ""
   user:
     description: The system account that devpi-server runs as, made where it is missing.
     type: str
@@ -141,6 +148,10 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account 
     isolated,
     unfit_account,
 )
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._socket_directory import (
+    SocketDirectory,
+    SocketDirectoryError,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._writable import sentence
 
 # Without this it looks for a configuration where the account may have put one.
@@ -187,6 +198,7 @@ class Server:
             *self._secret_file.problems(),
             *filter(None, [self._directory.half()]),
         ]
+        problems += self._sockets(0).problems() if self.module.params["sockets_dir"] else []
         self._owner_and_mode(problems)
         if problems:
             self.module.fail_json(msg="Nothing was changed. " + "\n- ".join(problems))
@@ -195,6 +207,9 @@ class Server:
     def _directory(self) -> ServerDirectory:
         return ServerDirectory(self.module.params["server_dir"], self.account, self.user)
 
+    def _sockets(self, gid: int) -> SocketDirectory:
+        return SocketDirectory(self.module.params["sockets_dir"], self.account, gid)
+
     @property
     def _secret_file(self) -> SecretFile:
         return SecretFile(self.module.params["secret_file"], self.account, self.user)
@@ -202,6 +217,8 @@ class Server:
     def _initialise(self) -> None:
         mode, gid = self._owner_and_mode([])
         self.made += self._directory.keep(mode, gid, check_mode=self.module.check_mode)
+        if self.module.params["sockets_dir"]:
+            self.made += self._sockets(gid).keep(check_mode=self.module.check_mode)
         self._secret()
         self._database()
 
@@ -305,6 +322,7 @@ def main() -> None:
         argument_spec={
             "server_dir": {"type": "path", "required": True},
             "readers": {"type": "str", "default": ""},
+            "sockets_dir": {"type": "path", "default": ""},
             "user": {"type": "str", "required": True},
             "venv_path": {"type": "path", "required": True},
             "secret_file": {"type": "path", "required": True, "no_log": False},
@@ -324,7 +342,7 @@ def main() -> None:
     try:
         with contextlib.nullcontext() if module.check_mode else one_at_a_time():
             server.converge()
-    except (CredentialsError, ServerDirectoryError, HostBusyError, PathError) as error:
+    except (CredentialsError, ServerDirectoryError, SocketDirectoryError, HostBusyError, PathError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=sentence(error))

@@ -112,10 +112,6 @@ options:
     type: list
     elements: int
     default: []
-  inner_port:
-    description: The port on loopback that nginx keeps for itself.
-    type: int
-    default: 3142
   proxies_elsewhere:
     description: Hosts that are to have nginx and no devpi-server.
     type: list
@@ -827,12 +823,6 @@ class Preflight:
                 )
         if NGINX.exists():
             self._other_sites(here)
-        inner = self.params["inner_port"]
-        for described, _addresses in named(_no_nginx("127.0.0.1", inner)):
-            self.problems.append(
-                f"port {inner} on {here} is held by process {described}, and nginx needs one for itself; set "
-                "devpi_proxy_inner_port to a free one or stop that process"
-            )
         try:
             group = grp.getgrnam(self.params["proxy_group"]).gr_gid
         except KeyError:
@@ -1127,7 +1117,6 @@ def main() -> None:
             "proxied": {"type": "bool", "default": False},
             "private": {"type": "bool", "default": False},
             "worker_ports": {"type": "list", "elements": "int", "default": []},
-            "inner_port": {"type": "int", "default": 3142},
             "proxies_elsewhere": {"type": "list", "elements": "str", "default": []},
             "proxy_names": {"type": "list", "elements": "str", "default": []},
             "proxy_manage": {"type": "str", "choices": ["package", "site"], "default": "package"},

@@ -294,6 +294,7 @@ class UpstreamHandler(BaseHTTPRequestHandler):
 
 def lay_server_plugins(directory: Path) -> str:
     """Lay the plugins of role venv into a directory, as what devpi-server finds there; return its path."""
+    directory.mkdir(exist_ok=True)
     for source in sorted((CHECKOUT / "roles" / "venv" / "files").glob("devpi_*.py")):
         (directory / source.name).write_bytes(source.read_bytes())
         about = directory / f"{source.stem}-1.dist-info"

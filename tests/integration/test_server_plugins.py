@@ -7,10 +7,15 @@ import hashlib
 import http.client
 import io
 import json
+import os
 import re
+import socket
+import stat
+import subprocess
 import time
 import zipfile
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
@@ -38,8 +43,9 @@ class Said(NamedTuple):
 def plugged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devpi]:
     """Run a server with the plugins, with one stage that anybody may upload to, and with documentation of a project."""
     plugins = lay_server_plugins(tmp_path_factory.mktemp("plugins"))
-    options = ("--offline-mode", "--keep-docs-packed")
-    with serve(tmp_path_factory.mktemp("plugged"), *options, plugins=plugins) as devpi:
+    directory = tmp_path_factory.mktemp("plugged")
+    options = ("--offline-mode", "--keep-docs-packed", "--nginx-socket", str(directory))
+    with serve(directory, *options, plugins=plugins) as devpi:
         devpi.make("team/dev", acl_upload=[":ANONYMOUS:"])
         devpi.upload("team/dev", "shown", "1.0", "shown-1.0.tar.gz")
         content = io.BytesIO()
@@ -58,10 +64,42 @@ def upload_documentation(devpi: Devpi, archive: bytes) -> int:
     return ask(devpi, "/team/dev/", headers, "POST", body.encode() + archive + b"\r\n--7f3--\r\n").status
 
 
+class SocketConnection(http.client.HTTPConnection):
+    """A connection as nginx makes it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=60)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self.path))
+
+
+def socket_of(devpi: Devpi) -> Path:
+    return devpi.log.with_name(f"{urlsplit(devpi.url).port}.sock")
+
+
 def ask(
     devpi: Devpi, path: str, headers: dict[str, str] | None = None, method: str = "GET", body: bytes | None = None
 ) -> Said:
-    with closing(http.client.HTTPConnection("127.0.0.1", urlsplit(devpi.url).port, timeout=60)) as connection:
+    """Ask as nginx does."""
+    return answer(SocketConnection(socket_of(devpi)), path, headers, method, body)
+
+
+def ask_at_port(
+    devpi: Devpi, path: str, headers: dict[str, str] | None = None, method: str = "GET", body: bytes | None = None
+) -> Said:
+    """Ask as any account of the host can."""
+    port = urlsplit(devpi.url).port
+    return answer(http.client.HTTPConnection("127.0.0.1", port, timeout=60), path, headers, method, body)
+
+
+def answer(
+    to: http.client.HTTPConnection, path: str, headers: dict[str, str] | None, method: str, body: bytes | None
+) -> Said:
+    with closing(to) as connection:
         connection.request(method, path, body, headers or {})
         said = connection.getresponse()
         return Said(said.status, said.reason, said.headers, said.read().decode("utf-8", "replace"))
@@ -109,10 +147,89 @@ def test_wrong_passwords_of_any_request_have_to_wait(plugged: Devpi) -> None:
     assert ask(plugged, "/+api", {**basic("root", plugged.token()), **where}).status == 200
 
 
-def test_password_that_begins_as_tokens_do_is_a_guess_too(plugged: Devpi) -> None:
-    where = {"X-Real-IP": "192.0.2.4"}
-    said = until_it_has_to_wait(lambda guess: ask(plugged, "/+api", {**basic("root", f"devpi-{guess}"), **where}))
+@pytest.mark.parametrize("length", [10, 200, 3000])
+def test_password_that_begins_as_tokens_do_is_a_guess_too(plugged: Devpi, length: int) -> None:
+    where = {"X-Real-IP": f"198.51.{length >> 8}.{length % 256}"}
+    rest = "x" * length
+    said = until_it_has_to_wait(lambda guess: ask(plugged, "/+api", {**basic("root", f"devpi-{guess}{rest}"), **where}))
     assert int(said[-1].headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("beginning", ["", "devpi-"])
+def test_password_that_is_too_long_is_a_wrong_one(plugged: Devpi, beginning: str) -> None:
+    where = {"X-Real-IP": "192.0.2.6"}
+    long = beginning + "x" * 5000
+    about = {"X-Original-URI": f"{plugged.url}/team/dev/", **basic("root", long), **where}
+    said = ask(plugged, "/+authcheck", about)
+    assert (said.status, said.reason) == (401, "a password has 4096 characters at the most")
+    said = log_in(plugged, "192.0.2.6", long)
+    assert (said.status, said.reason) == (401, "a password has 4096 characters at the most")
+
+
+def test_address_is_nginxs_word_at_its_socket_alone(plugged: Devpi) -> None:
+    account = f"account {os.getuid()} of this host"
+    for number in range(11):
+        headers = {
+            **basic("root", f"guess-{number}"),
+            "X-Real-IP": f"203.0.113.{number}",
+            "X-Forwarded-For": "192.0.2.9",
+        }
+        said = ask_at_port(plugged, "/+api", headers)
+    assert said.status == 429
+    assert f"came from {account}, wait" in said.reason
+    # of another address, and at the socket, the right password is looked at
+    assert log_in(plugged, "192.0.2.7", plugged.root_password).status == 200
+
+
+def test_proxy_of_ones_own_is_believed_where_it_is_named(tmp_path: Path) -> None:
+    plugins = lay_server_plugins(tmp_path / "plugins")
+    options = ("--offline-mode", "--trusted-proxy=127.0.0.1", "--trusted-proxy-headers=x-forwarded-for")
+    with serve(tmp_path, *options, plugins=plugins) as devpi:
+        attempt = until_it_has_to_wait(
+            lambda guess: ask_at_port(devpi, "/+api", {**basic("root", guess), "X-Forwarded-For": "192.0.2.1"})
+        )
+        assert "came from 192.0.2.1, wait" in attempt[-1].reason
+        other = {**basic("root", "wrong"), "X-Forwarded-For": "192.0.2.2"}
+        assert ask_at_port(devpi, "/+api", other).status == 200
+        assert not list(tmp_path.glob("*.sock"))
+
+
+def test_socket_is_for_its_directorys_group_and_taken_over_from_one_that_ended(plugged: Devpi, tmp_path: Path) -> None:
+    path = socket_of(plugged)
+    assert stat.filemode(path.stat().st_mode) == "srw-rw----"
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(tmp_path / "left.sock"))
+    left.close()
+    python = Path(os.environ["DEVPI_TEST_VENV"], "bin", "python")
+    files = Path(__file__).parents[2] / "roles" / "venv" / "files"
+    take = "import sys, devpi_nginx_socket; devpi_nginx_socket.opened(sys.argv[1])"
+    for there, failed in ((tmp_path / "left.sock", ""), (path, "another server answers"), (tmp_path, "cannot be made")):
+        ran = subprocess.run([python, "-c", take, there], cwd=files, capture_output=True, text=True, check=False)
+        assert failed in ran.stderr, ran.stderr
+        assert bool(failed) == bool(ran.returncode)
+    assert ask(plugged, "/+api").status == 200
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:1/", "http://localhost/x", "http://[::1]:1/", "http://[::ffff:127.0.0.1]/", "http://0/",
+     "http://169.254.169.254/", "http://2130706433/"],
+)  # fmt: skip
+def test_release_is_pushed_to_no_address_of_the_servers_host(plugged: Devpi, url: str) -> None:
+    asked = {"posturl": url, "username": "x", "password": "y", "name": "shown", "version": "1.0"}
+    headers = {**basic("root", plugged.token()), "Content-Type": "application/json"}
+    said = ask(plugged, "/team/dev", headers, "PUSH", json.dumps(asked).encode())
+    assert (said.status, said.reason) == (403, "a release is not pushed to an address of the server's own host")
+
+
+def test_release_is_pushed_to_another_index_and_to_other_hosts(plugged: Devpi) -> None:
+    headers = {**basic("root", plugged.token()), "Content-Type": "application/json"}
+    plugged.make("team/stable")
+    asked = {"targetindex": "team/stable", "name": "shown", "version": "1.0"}
+    assert ask(plugged, "/team/dev", headers, "PUSH", json.dumps(asked).encode()).status == 200
+    # that nobody answers there is no refusal
+    asked = {"posturl": "http://192.0.2.1:1/", "username": "x", "password": "y", "name": "shown", "version": "1.0"}
+    assert ask(plugged, "/team/dev", headers, "PUSH", json.dumps(asked).encode()).status in (500, 502)
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "PROPFIND"])

@@ -430,14 +430,8 @@ def test_paths_that_would_replace_or_expose_one_another_are_refused(given: dict[
     ("given", "words"),
     [
         ({"devpi_port": 443, **PROXIED}, "devpi_port 443 is nginx's own"),
-        ({"devpi_proxy_inner_port": 3141, **PROXIED}, "devpi_proxy_inner_port 3141 is that of the server"),
-        ({"devpi_proxy_inner_port": 80, **PROXIED}, "devpi_proxy_inner_port 80 is that of nginx"),
         ({"devpi_port": 440, "devpi_server_workers": 3, **PROXIED}, "devpi_server_workers 3 asks for port 443"),
         ({"devpi_port": 65533, "devpi_server_workers": 2, **PROXIED}, "devpi_server_workers 2 asks for port 65536"),
-        (
-            {"devpi_server_workers": 2, "devpi_proxy_inner_port": 3144, **PROXIED},
-            "devpi_server_workers 2 asks for port",
-        ),
         ({"devpi_supervisor_umask": "077", **PROXIED}, "devpi_supervisor_umask '077' keeps nginx from reading"),
         ({"devpi_server_argon2_memory_cost": 16}, "devpi_server_argon2_memory_cost 16 is too little for"),
         ({"devpi_server_user": "root"}, "devpi_server_user is root, and"),

@@ -17,6 +17,7 @@ KNOWN = {
     "_apt.py": {"rm"},
     "devpi_server.py": {"rm"},
     "_credentials.py": {"chmod"},
+    "_socket_directory.py": {"mv"},
 }
 
 

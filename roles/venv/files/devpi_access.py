@@ -2,19 +2,25 @@
 
 devpi-server by itself tries as many passwords as it is sent, and shows the first page with all users to each token.
 nginx, where it stands in front, asks at ``/+authcheck`` whether somebody may read, or write, and hears the reason in
-the header ``X-Devpi-Access-Reason`` and how long to wait in ``X-Devpi-Access-Wait``.
+the header ``X-Devpi-Access-Reason`` and how long to wait in ``X-Devpi-Access-Wait``. Whose address a request came from
+is nginx's word at the socket that devpi_nginx_socket opens for it, and nowhere else.
 """
 
 import base64
 import hashlib
 import ipaddress
+import json
 import math
 import secrets
+import socket
 import threading
 import time
+from urllib.parse import urlsplit
 
 from devpi_common.metadata import splitbasename
 from devpi_common.validation import normalize_name
+from devpi_nginx_socket import FROM_NGINX
+from passlib.exc import PasswordSizeError
 from pluggy import HookimplMarker
 from pyramid.httpexceptions import HTTPTooManyRequests
 from pyramid.interfaces import ISecurityPolicy
@@ -33,10 +39,10 @@ TOKEN_USER = (
 )
 WRONG_PATH = "a token that is bound to indexes or projects reads these alone"
 NO_WRITING = "this token may read and nothing else"
+TOO_LONG = "a password has 4096 characters at the most"
+PUSHED_HOME = "a release is not pushed to an address of the server's own host"
 # devpi-server itself takes a login with any method.
 LOGIN_METHODS = ("GET", "HEAD", "POST")
-# Tokens are longer than any password that somebody would guess.
-SHORTEST_TOKEN = 100
 # The address that asks and what nginx wants to know, in what the request of /+authcheck hands on
 ADDRESS = "X-Devpi-Access-Address"
 WANTED = "X-Devpi-Access"
@@ -108,11 +114,17 @@ def tween_access(handler, registry):
             return refused(401, TOKEN_USER, WWW_Authenticate='Basic realm="devpi"')
         if request.path_info in ("/+login", "/+logout") and request.method not in LOGIN_METHODS:
             return refused(405, "a login is sent with POST", Allow=", ".join(LOGIN_METHODS))
+        if request.method == "PUSH" and leads_home(request):
+            return refused(403, PUSHED_HOME)
         login = request.path_info == "/+login" and request.method == "POST"
         words = login_words(request) if login else ""
         if login and _guesses.wait(address):
             return too_many(address, asked)
-        response = handler(request)
+        try:
+            response = handler(request)
+        except PasswordSizeError:
+            _guesses.add(address, "a long one")
+            return refused(401, TOO_LONG, WWW_Authenticate='Basic realm="devpi"')
         if response.status_code == 429:
             return too_many(address, asked)
         if login and response.status_code == 401:
@@ -145,16 +157,49 @@ def too_many(address, asked):
 
 
 def address_of(request):
-    """Return who asks; X-Real-IP is nginx's word where that stands in front, and else a stranger's."""
-    address = request.remote_addr or ""
+    """Return who asks: an address, or an account of this host."""
+    address = request.headers.get("X-Real-IP", "") if request.environ.get(FROM_NGINX) else request.remote_addr or ""
     try:
-        if ipaddress.ip_address(address).is_loopback:
-            address = request.headers.get("X-Real-IP", address)
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return "an unknown address"
+    if parsed.is_loopback:
+        # All accounts have this address, and one must not keep the others waiting.
+        return account_at(parsed, request.environ.get("REMOTE_PORT", "")) or str(parsed)
     # Whoever has one address of IPv6 has 2**64.
     return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else str(parsed)
+
+
+def account_at(address, port):
+    """Return whose the other end of a connection within this host is, as the kernel says; nothing where it does not."""
+    words = [address.packed[at : at + 4][::-1].hex() for at in range(0, len(address.packed), 4)]
+    try:
+        end = f"{''.join(words)}:{int(port):04x}".upper()
+        with open("/proc/net/tcp" if address.version == 4 else "/proc/net/tcp6", encoding="ascii") as table:
+            for line in table:
+                columns = line.split()
+                if columns[1] == end:
+                    return f"account {columns[7]} of this host"
+    except (OSError, ValueError):
+        pass
+    return ""
+
+
+def leads_home(request):
+    """Return whether a release is pushed to this host itself, where others trust what comes from it, or to its link."""
+    try:
+        host = urlsplit(json.loads(request.body)["posturl"]).hostname
+        found = {each[4][0].partition("%")[0] for each in socket.getaddrinfo(host, None)}
+    except (KeyError, TypeError, ValueError, OSError):
+        # to another index of the same server, or to no address
+        return False
+    return any(is_home(ipaddress.ip_address(each)) for each in found)
+
+
+def is_home(address):
+    """Return whether this host answers at an address; what is of its link alone may be its cloud's."""
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_link_local or address.is_unspecified
 
 
 def user_of(request):
@@ -177,9 +222,7 @@ def login_words(request):
 
 def is_guess(request, credentials):
     """Return whether the second of a pair is a password, and neither a token nor a login of the server's own."""
-    if credentials is None or not credentials[1]:
-        return False
-    if credentials[1].startswith("devpi-") and len(credentials[1]) >= SHORTEST_TOKEN:
+    if credentials is None or not credentials[1] or is_token(request, credentials[1]):
         return False
     try:
         # One that has run out, too, was signed by this server.
@@ -189,12 +232,20 @@ def is_guess(request, credentials):
     return False
 
 
+def is_token(request, text):
+    """Return whether it has the form of a token. devpi-tokens looks at each of these, and no password is tried with it."""
+    try:
+        request.devpi_token_utility.deserialize(text)
+    except Exception:  # of any kind, and where that plugin is not installed
+        return False
+    return True
+
+
 @hookimpl(tryfirst=True)
 def devpiserver_get_identity(request, credentials):
     """Refuse to look at the password of an address that has to wait."""
     _answering.credentials = credentials
-    address = request.headers.get(ADDRESS, "")
-    if is_guess(request, credentials) and _guesses.wait(address):
+    if is_guess(request, credentials) and _guesses.wait(request.headers.get(ADDRESS, "")):
         _answering.credentials = None
         raise HTTPTooManyRequests
 
