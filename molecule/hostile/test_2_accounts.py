@@ -139,7 +139,7 @@ def test_configuration_of_the_accounts_own_decides_nothing(deployed: Target) -> 
         deployed.host.check_output("supervisorctl restart devpi")
         run = deploy(deployed)
         assert run.code == 0, run.said
-        assert f"{own}/devpi-server.yml is not read by the server" in " ".join(run.said.split())
+        assert "is not read by the server" in " ".join(run.said.split())
         assert deployed.host.check_output("ss -Hltn 'sport = :3999'") == ""
         assert deployed.host.check_output("ss -Hltn 'sport = :3141'") != ""
     finally:

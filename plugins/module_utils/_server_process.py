@@ -106,10 +106,10 @@ def _supervised() -> dict[int, str]:
 
 
 def _ancestors(pid: int) -> list[int]:
-    """Return the process that started this one, the one that started that, and so on, without the init system."""
+    """Return the process that started this one, the one that started that, and so on."""
     found: list[int] = []
     there = process(pid)
-    while there is not None and there.parent > 1 and there.parent not in found:
+    while there is not None and there.parent > 0 and there.parent not in found:
         found.append(there.parent)
         there = process(there.parent)
     return found
