@@ -11,6 +11,9 @@ import os
 import pwd
 from typing import Iterator
 
+# For what belongs to no account in particular
+NOBODY = pwd.struct_passwd(("nobody", "x", 65534, 65534, "", "/nonexistent", "/usr/sbin/nologin"))
+
 
 class AccountError(ValueError):
     """There is no such account, or the module may not act for it; the message names it and the way out."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable
 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._draft import draft_of
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError, exposed
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError, command_for, exposed
 
 # From the value of a setting with such a name, or the password of a URL, to the end of its line.
 SECRET = re.compile(
@@ -91,7 +91,8 @@ class KeptFile:
         if place is not None:
             raise PathError(
                 f"{self.path} is written by root and lies in {place}, where another account can put something else in "
-                f"its place; give {place} to root and chmod go-w it"
+                f"its place; give {place} to root alone: {command_for('chown root:', place)} && "
+                f"{command_for('chmod go-w', place)}"
             )
         for directory in reversed([each for each in self.path.parents if not each.exists()]):
             directory.mkdir(exist_ok=True)

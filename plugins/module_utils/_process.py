@@ -15,21 +15,21 @@ import time
 from pathlib import Path
 from typing import Mapping
 
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import system_environment
 
 
 class Beside:
     """A program that runs beside its caller until that waits for it.
 
     :param command: the program and its arguments.
-    :param environment: variables that are added to the caller's.
+    :param environment: variables that are added to what the caller's leave to the system's programs.
     """
 
     def __init__(self, command: list[str], environment: Mapping[str, str] | None = None) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - wait closes it
         self._process = subprocess.Popen(
             command,
-            env={**os.environ, **SYSTEM_PROGRAMS, "LC_ALL": "C.UTF-8", **(environment or {})},
+            env={**system_environment(), "LC_ALL": "C.UTF-8", **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=self._said,
             stderr=self._said,
@@ -47,7 +47,7 @@ def detach(command: list[str]) -> None:
     """Start a program that outlives the module, and whose end and output nobody looks at."""
     subprocess.Popen(
         command,
-        env={**os.environ, **SYSTEM_PROGRAMS},
+        env=system_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -14,6 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Mapping
 
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
+
 # What useradd takes on every supported system
 NEW_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 NOBODY = 65534
@@ -73,7 +75,7 @@ class AccountProgram:
         self._process = subprocess.Popen(
             [*(["runuser", "-u", account.pw_name, "--"] if another else []), *command],
             env={
-                "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                **SYSTEM_PROGRAMS,
                 "HOME": account.pw_dir,
                 "USER": account.pw_name,
                 "LOGNAME": account.pw_name,

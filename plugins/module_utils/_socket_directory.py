@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import user_name
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import exposed
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import command_for, exposed
 
 # What is made in it has its group, and whoever is of the group sees no names.
 MODE = 0o2710
@@ -39,7 +39,8 @@ class SocketDirectory:
         """Return why the path cannot be used, with the way out; nothing where it can."""
         place = exposed(self._path) if os.geteuid() == 0 else None
         if place is not None:
-            return [f"{self._path} lies in {place}, where another account can put something else; chmod go-w {place}"]
+            close = command_for("chmod go-w", place)
+            return [f"{self._path} lies in {place}, where another account can put something else; {close}"]
         try:
             found = Path(self._path).lstat()
         except FileNotFoundError:
@@ -47,10 +48,11 @@ class SocketDirectory:
         ours = {0, self._account.pw_uid} if self._account else {0}
         if stat.S_ISDIR(found.st_mode) and found.st_uid in ours | {os.geteuid()}:
             return []
-        aside = shlex.quote(f"{self._path}.old")
+        # The link itself where it is one, so not by command_for. Nobody else can replace what leads there.
+        move = f"mv --no-target-directory {shlex.quote(self._path)} {shlex.quote(f'{self._path}.old')}"
         return [
-            f"{self._path} is no directory of this server's sockets, but {user_name(found.st_uid)}'s; move "
-            f"it away: mv --no-target-directory {shlex.quote(self._path)} {aside}"
+            f"{self._path} is no directory of this server's sockets, but {user_name(found.st_uid)}'s; move it away: "
+            f"{move}"
         ]
 
     def keep(self, *, check_mode: bool) -> list[str]:

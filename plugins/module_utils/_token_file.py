@@ -62,12 +62,19 @@ class TokenFile:
             )
         with acting_as(account):
             self.target = Path(os.path.realpath(path))
-            self.has_directory = self.target.parent.is_dir()
+            # What another than the owner is told to do must not be done to what a link leads to.
+            linked = Path(path).is_symlink()
+            self._way_out = f"remove the link {path}" if linked else "move it away"
+            try:
+                self.has_directory = self.target.parent.is_dir()
+            except PermissionError:
+                # There may be one, where the account may not look.
+                self.has_directory = True
             writable = self.has_directory and os.access(self.target.parent, os.W_OK | os.X_OK, effective_ids=True)
         if self.has_directory and not writable:
             raise TokenError(
-                f"path: {account.pw_name} may not write in {self.target.parent}; give the directory to "
-                f"{account.pw_name}, or name another path"
+                f"path: {account.pw_name} may not write in {self.target.parent}; "
+                f"{f'remove the link {path}, or ' if linked else ''}name a path in a directory of {account.pw_name}'s"
             )
         self.note = self.target.with_name(f".{self.target.name}.unfinished")
         self._handle = -1
@@ -88,8 +95,8 @@ class TokenFile:
             ) from None
         except PermissionError as error:
             raise TokenError(
-                f"path: {self.account.pw_name} cannot read {self.target} ({error.strerror}); give the file to "
-                f"{self.account.pw_name} with chown, or name another path"
+                f"path: {self.account.pw_name} cannot read {self.target} ({error.strerror}); {self._way_out}, or name "
+                "another path"
             ) from None
         if text and not re.fullmatch(r"devpi-[A-Za-z0-9_=-]*", text):
             raise TokenError(f"path: {self.target} holds no devpi token; move the file away, or name another path")

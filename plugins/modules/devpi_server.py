@@ -136,7 +136,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials impo
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._host_lock import HostBusyError, one_at_a_time
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._kept_file import KeptFile
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import use_system_programs
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_directory import (
     SecretFile,
     ServerDirectory,
@@ -154,6 +154,8 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._socket_directory
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._writable import sentence
 
+# Without this it looks for a configuration where the account may have put one.
+NO_CONFIGURATION = "--configfile=/dev/null"
 # devpi-init makes root/pypi of this dictionary, and has no option for it.
 DEVPI_INIT = """
 import json, os
@@ -180,6 +182,8 @@ class Server:
     def converge(self) -> None:
         """Do what is missing, in the order in which each step needs the one before."""
         self._refuse()
+        if not self.module.check_mode:
+            Credentials(self.module.params["credentials_dir"]).remove_leftovers()
         self._account()
         self._configuration()
         self._initialise()
@@ -297,7 +301,7 @@ class Server:
         root_pypi = {"mirror_no_project_list": self.module.params["mirror_no_project_list"]}
         if self.module.params["mirror_url"]:
             root_pypi["mirror_url"] = self.module.params["mirror_url"]
-        command = isolated(self.module.params["venv_path"], "-c", DEVPI_INIT, "--serverdir", draft)
+        command = isolated(self.module.params["venv_path"], "-c", DEVPI_INIT, NO_CONFIGURATION, "--serverdir", draft)
         environment = {"DEVPISERVER_ROOT_PASSWD": password, "ROOT_PYPI": json.dumps(root_pypi)}
         self._run(AccountProgram(account, command, environment), "devpi-init")
         return draft
@@ -333,7 +337,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.run_command_environ_update = SYSTEM_PROGRAMS
+    use_system_programs(module)
     server = Server(module)
     try:
         with contextlib.nullcontext() if module.check_mode else one_at_a_time():

@@ -266,11 +266,21 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._environment impo
     occupant,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._home import Home
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import Listener, held_by, listeners_on
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import (
+    Listener,
+    held_by,
+    listeners_on,
+    named,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._nginx_sites import sites
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError, exposed
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import (
+    PathError,
+    command_for,
+    exposed,
+    rights_at,
+)
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import use_system_programs
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_directory import SecretFile, ServerDirectory
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_process import is_server, started_by_hand
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_settings import (
@@ -348,7 +358,10 @@ class Preflight:
             self._memory()
         if "venv" in self.roles:
             self._venv_place()
-            if not Path(self.params["venv_path"]).is_symlink():
+            linked = False
+            with rights_at(self.params["venv_path"]), contextlib.suppress(OSError):
+                linked = Path(self.params["venv_path"]).is_symlink()
+            if not linked:
                 self._disk("devpi_venv_path", STORE)
         if "server" in self.roles:
             self._other_configuration()
@@ -426,21 +439,21 @@ class Preflight:
         return found or [problem for problem in [directory.half()] if problem]
 
     def _other_configuration(self) -> None:
-        """Note a configuration file of the service account's own, which devpi-server prefers to the system's."""
+        """Tell of a configuration file of the service account's own, which a server made by hand may have read."""
         entry = _account(self.params["server_user"])
         if entry is None:
             return
         own = Path(entry.pw_dir, ".config", "devpi-server", "devpi-server.yml")
         try:
             with acting_as(entry):
-                there = own.exists()
+                there = own.is_file()
         except OSError:
             # The account itself does not reach it.
             return
         if there:
-            self.problems.append(
-                f"{own} takes precedence over {self.params['server_config']}; "
-                "move it away, and its settings to devpi_server_options"
+            self.module.warn(
+                f"{own} is not read by the server, which has {self.params['server_config']}; what is to hold of it "
+                "goes into devpi_server_options"
             )
 
     def _operating_system(self) -> None:
@@ -491,14 +504,16 @@ class Preflight:
         account = account_or_nobody(self.params["server_user"])
         told = f"devpi_python {self.params['python']!r} "
         way = f"; name another, or python3 for Debian's: {self.params['again']} -e devpi_python=python3"
-        if not Path(python).is_file():
+        closed = closed_to(account, python)
+        with acting_as(account):
+            target, there = os.path.realpath(python), closed is not None or Path(python).is_file()
+        if not there:
             self.problems.append(f"{told}is {python}, and there is no such file{way}")
             return
-        closed = closed_to(account, python)
         if closed:
             self.problems.append(
-                f"{told}leads to {os.path.realpath(python)}, and the account {account.pw_name}, which is to run it, "
-                f"may not enter {closed}{way}"
+                f"{told}leads to {target}, and the account {account.pw_name}, which is to run it, may not enter "
+                f"{closed}{way}"
             )
             return
         place = exposed(python)
@@ -528,19 +543,23 @@ class Preflight:
         for place in (path, f"{STORE}/environment"):
             closed = closed_to(account, place)
             if closed:
+                enter = command_for("chmod a+x", closed)
+                ways = [enter, "name another path" if place == path or not enter else ""]
                 self.problems.append(
                     f"devpi_venv_path {path}: the account {account.pw_name}, which is to run the environment, may not "
-                    f"enter {closed}; chmod a+x {closed}"
-                    + (", or name another path" if place == path else f": environments are made in {STORE}")
+                    f"enter {closed}; {', or '.join(filter(None, ways))}"
+                    + ("" if place == path else f": environments are made in {STORE}")
                 )
-            there = next(parent for parent in Path(place).parents if os.path.lexists(parent))
-            if not there.is_dir():
+            with rights_at(place):
+                there = next(parent for parent in Path(place).parents if os.path.lexists(parent))
+                usable = os.access(there, os.F_OK, effective_ids=True) and there.is_dir()
+            if not usable:
                 self.problems.append(f"devpi_venv_path {path}: {there} is no directory; move it away")
         place = exposed(f"{STORE}/environment")
         if place is not None:
             self.problems.append(
-                f"environments are made in {STORE}, and others than root can change {place}; chown root: {place} and "
-                f"chmod go-w {place}"
+                f"environments are made in {STORE}, and others than root can change {place}; "
+                f"{command_for('chown root:', place)} && {command_for('chmod go-w', place)}"
             )
 
     def _installed(self, package: str) -> bool:
@@ -599,7 +618,7 @@ class Preflight:
         programs = {"server": "devpi-init", "supervisor": "devpi-server", "client": "devpi"}
         for role, program in programs.items():
             path = Path(self.params["venv_path"], "bin", program)
-            if role in self.roles and "venv" not in self.roles and not path.exists():
+            if role in self.roles and "venv" not in self.roles and not self._exists(path):
                 self.problems.append(
                     f"role {role} needs {path}, and there is none; run role venv first, "
                     "or set devpi_venv_path to an environment that has it"
@@ -613,6 +632,14 @@ class Preflight:
                     f"programs there, can change {place}; run role venv in the same play"
                 )
 
+    @staticmethod
+    def _exists(path: Path) -> bool:
+        try:
+            with rights_at(str(path)):
+                return path.exists()
+        except OSError:
+            return False
+
     def _server_url(self) -> str:
         """Return where our server answers now. Anybody else on the port that it is to have is a problem."""
         host, port = self.params["host"], self.params["port"]
@@ -624,7 +651,7 @@ class Preflight:
         listeners = listeners_on(host, port)
         ours = [listener for listener in listeners if self._ours(listener)]
         if self.roles & {"supervisor", "users"}:
-            self.problems.extend(self._held(listener) for listener in listeners if listener not in ours)
+            self._held([listener for listener in listeners if listener not in ours])
         if "supervisor" in self.roles:
             self._started_by_hand(ours)
         if ours:
@@ -672,12 +699,12 @@ class Preflight:
                     f"(systemctl status {pid} tells)"
                 )
 
-    def _held(self, listener: Listener) -> str:
-        here = os.uname().nodename
-        return (
-            f"devpi_port {self.params['port']} on {here} is held by process {listener.holder}, "
-            f"which listens on {listener.address}; set devpi_port to a free one or stop that process"
-        )
+    def _held(self, listeners: list[Listener]) -> None:
+        for described, addresses in named(listeners):
+            self.problems.append(
+                f"devpi_port {self.params['port']} on {os.uname().nodename} is held by process {described}, "
+                f"which listens on {addresses}; set devpi_port to a free one or stop that process"
+            )
 
     def _proxy(self) -> None:
         here = os.uname().nodename
@@ -732,12 +759,11 @@ class Preflight:
             return
         held = {port: listeners_on("127.0.0.1", port) for port in ports}
         for port, listeners in held.items():
-            for listener in listeners:
-                if not self._ours(listener):
-                    self.problems.append(
-                        f"port {port} on {here} is held by process {listener.holder}, and a worker of "
-                        "devpi_server_workers needs it; set devpi_port to where so many are free, or stop that process"
-                    )
+            for described, _addresses in named([each for each in listeners if not self._ours(each)]):
+                self.problems.append(
+                    f"port {port} on {here} is held by process {described}, and a worker of devpi_server_workers needs "
+                    "it; set devpi_port to where so many are free, or stop that process"
+                )
         new = [*held.values()].count([])
         available = _available_memory()
         if available < WORKER_MEMORY * new:
@@ -790,12 +816,11 @@ class Preflight:
         if all(path and Path(path).is_file() for path in files.values()):
             self._pair(here)
         for port in (80, 443):
-            for listener in listeners_on("0.0.0.0", port):  # noqa: S104 - it is compared, not bound
-                if not held_by(listener, 0, str(NGINX)):
-                    self.problems.append(
-                        f"port {port} on {here} is held by process {listener.holder}, which listens on "
-                        f"{listener.address}, and nginx needs it; stop that process"
-                    )
+            for described, addresses in named(_no_nginx("0.0.0.0", port)):  # noqa: S104 - it is compared, not bound
+                self.problems.append(
+                    f"port {port} on {here} is held by process {described}, which listens on {addresses}, and nginx "
+                    "needs it; stop that process"
+                )
         if NGINX.exists():
             self._other_sites(here)
         try:
@@ -805,12 +830,15 @@ class Preflight:
                 f"devpi_proxy_group {self.params['proxy_group']!r} is no group on {here}; name that of nginx's workers"
             )
             return
+        problem = self._directory.release_files_problem()
+        self.problems += [problem] if problem else []
         for parent in Path(self.params["server_dir"]).parents:
-            if parent.exists() and not _passable(parent, group):
+            if self._exists(parent) and not _passable(parent, group):
+                enter = command_for("chmod o+x", parent)
                 self.problems.append(
                     f"devpi_server_dir {self.params['server_dir']} lies below {parent}, where the group "
                     f"{self.params['proxy_group']} may not pass, so nginx could not read release files; "
-                    f"set it to another directory, or chmod o+x {parent}"
+                    f"set it to another directory{f', or {enter}' if enter else ''}"
                 )
 
     def _other_sites(self, here: str) -> None:
@@ -867,9 +895,14 @@ class Preflight:
 
     def _disk(self, variable: str, path: str) -> None:
         there = Path(path)
-        while not there.exists():
-            there = there.parent
-        free = shutil.disk_usage(there).free // 1_000_000
+        try:
+            with rights_at(path):
+                while not there.exists():
+                    there = there.parent
+                free = shutil.disk_usage(there).free // 1_000_000
+        except OSError:
+            # Who may not look there is told that by other problems.
+            return
         if free < self.params["min_disk"]:
             self.problems.append(
                 f"{free} MB are free at {there} and devpi_min_disk asks for {self.params['min_disk']} MB; "
@@ -976,6 +1009,11 @@ class Preflight:
         seen["owner_index"] = home.client_index()
 
 
+def _no_nginx(host: str, port: int) -> list[Listener]:
+    """Return who keeps nginx from listening there."""
+    return [each for each in listeners_on(host, port) if not held_by(each, 0, str(NGINX))]
+
+
 def _loopback(host: str) -> bool:
     return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
@@ -1003,7 +1041,11 @@ def _is_somebodys(log: Path) -> bool:
 
 
 def _passable(directory: Path, group: int) -> bool:
-    seen = directory.stat()
+    try:
+        with rights_at(str(directory)):
+            seen = directory.stat()
+    except OSError:
+        return True
     return bool(seen.st_mode & 0o001 or (seen.st_gid == group and seen.st_mode & 0o010))
 
 
@@ -1019,11 +1061,13 @@ def _os_release() -> dict[str, str]:
 def _configured_address(config: str) -> tuple[str, int]:
     """Return the host and port in the configuration that role server wrote; port 0 where there is none."""
     try:
-        text = Path(config).read_text(encoding="utf-8")
+        text = Path(config).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return "", 0
     found = dict(re.findall(r"^ +(host|port): *['\"]?([^'\"\s]+)", text, re.MULTILINE))
-    return found.get("host", "127.0.0.1"), int(found["port"]) if found.get("port", "").isdigit() else 0
+    return found.get("host", "127.0.0.1"), int(found["port"]) if re.fullmatch(
+        "[0-9]{1,5}", found.get("port", "")
+    ) else 0
 
 
 def _available_memory() -> int:
@@ -1091,7 +1135,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.run_command_environ_update = SYSTEM_PROGRAMS
+    use_system_programs(module)
     preflight = Preflight(module)
     seen = preflight.look()
     if preflight.problems:

@@ -148,7 +148,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._kept_file import
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import executable_of, held_by, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._process import started_at
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import use_system_programs
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._supervisord import (
     Supervisord,
     SupervisordError,
@@ -288,7 +288,11 @@ class Program:
 
     def _newer_input(self, pid: int) -> bool:
         # supervisor itself knows it to the second only
-        since = started_at(pid)
+        try:
+            since = started_at(pid)
+        except OSError:
+            # It has just ended. What supervisor starts in its place reads all anew.
+            return False
         return any(_changed_since(Path(path), since) for path in self.params["reads"])
 
     def _wait(self) -> float:
@@ -320,9 +324,9 @@ class Program:
         pid = self.supervisord.info(self.name)["pid"]
         executables = executable_of(pid) if pid else []
         for listener in listeners:
-            if listener.uid != uid:
+            if listener.accounts != {uid}:
                 self.module.fail_json(
-                    msg=f"port {address.port} is held by process {listener.holder} of {user_name(listener.uid)}, and "
+                    msg=f"port {address.port} is held by process {listener.described}, and "
                     f"program {self.name}, which runs as {user_name(uid)}, cannot have it; stop that process, or give "
                     "the program another port, and run again"
                 )
@@ -356,7 +360,8 @@ def _changed_since(path: Path, since: float) -> bool:
     try:
         links = [each for each in (path, *path.parents) if each.is_symlink()]
         return path.stat().st_ctime > since or any(link.lstat().st_ctime > since for link in links)
-    except FileNotFoundError:
+    except OSError:
+        # An account that can change a link on the way may have it lead nowhere, or to itself.
         return False
 
 
@@ -415,7 +420,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.run_command_environ_update = SYSTEM_PROGRAMS
+    use_system_programs(module)
     shared = module.params
     actions: list[str] = []
     try:

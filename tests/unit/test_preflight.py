@@ -11,7 +11,13 @@ import subprocess
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.wheelhouse.devpi.plugins.module_utils import _home
+from ansible_collections.wheelhouse.devpi.plugins.module_utils import (
+    _environment,
+    _home,
+    _paths,
+    _pypirc_file,
+    _server_directory,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import held_by, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.modules import preflight
 
@@ -23,7 +29,8 @@ def look(monkeypatch, capsys, tmp_path):
     """Return what runs the module as root would, on a server directory that does not exist yet."""
     monkeypatch.setattr(preflight.os, "geteuid", lambda: 0)
     if os.getuid() != 0:
-        monkeypatch.setattr(_home, "acting_as", lambda _account: contextlib.nullcontext())
+        for each in (_environment, _home, _paths, _pypirc_file, _server_directory, preflight):
+            monkeypatch.setattr(each, "acting_as", lambda _account: contextlib.nullcontext())
 
     def run(*roles, **options):
         parameters = {

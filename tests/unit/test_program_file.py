@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible._internal._templating._engine import TemplateOptions
 from ansible._internal._templating._jinja_bits import TemplateOverrides
 from ansible.parsing.dataloader import DataLoader
@@ -214,3 +215,40 @@ def test_a_log_that_others_can_replace_or_that_has_no_directory_is_named(host):
     assert "lies in /theirs, where another account can put something else" in problem
     (problem,) = on(host, "none/log")
     assert "is no directory" in problem
+
+
+ROLE = Path(__file__).parents[2] / "roles" / "supervisor"
+
+
+@pytest.mark.parametrize("loopback", [True, False])
+def test_server_and_workers_are_told_where_their_configuration_is(loopback):
+    """By itself devpi-server takes one in the account's own directory first."""
+    known = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
+    variables = {
+        **{name: trust_as_template(value) for name, value in known.items() if isinstance(value, str)},
+        "devpi_venv_path": "/srv/a b/venv",
+        "__devpi_server_config": "/etc/xdg/devpi-server/devpi-server.yml",
+        "__devpi_listens_on_loopback": loopback,
+        "devpi_host": "192.0.2.1",
+        "devpi_port": 3141,
+    }
+    command = Templar(DataLoader(), variables).template(
+        trust_as_template(known["__devpi_supervisor_server"]["command"])
+    )
+    assert shlex.split(command) == [
+        "/srv/a b/venv/bin/devpi-server",
+        "--configfile=/etc/xdg/devpi-server/devpi-server.yml",
+        *([] if loopback else ["--host=192.0.2.1", "--port=3141"]),
+    ]
+    workers = (ROLE / "templates" / "workers.json.j2").read_text()
+    assert "'command': __devpi_supervisor_command ~ ' --requests-only " in workers
+
+
+def test_configuration_of_devpi_server_makes_no_program_ours(host):
+    path = host / "conf.d/devpi.conf"
+    path.write_text("[program:devpi]\ncommand=/usr/bin/other --configfile=/etc/xdg/devpi-server/devpi-server.yml\n")
+    assert not _program_file.is_ours(path)
+    path.write_text(
+        "[program:devpi]\ncommand=/x/bin/devpi-server --configfile=/etc/xdg/devpi-server/devpi-server.yml\n"
+    )
+    assert _program_file.is_ours(path)

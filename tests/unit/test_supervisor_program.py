@@ -357,3 +357,18 @@ def test_a_link_that_is_switched_restarts_it_both_ways(supervisord, module, tmp_
         link.symlink_to(name)
         assert module(reads=reads)["actions"] == ["restarted"]
         assert not module(reads=reads)["changed"]
+
+
+def test_process_that_ends_while_it_is_looked_at_is_no_error(supervisord, module, monkeypatch):
+    module()
+
+    def gone(pid):
+        raise FileNotFoundError(f"/proc/{pid}/stat")
+
+    monkeypatch.setattr(supervisor_program, "started_at", gone)
+    assert not module(reads=["/etc/hostname"]).get("failed")
+
+
+def test_link_that_leads_to_itself_is_no_error(tmp_path):
+    (tmp_path / "venv").symlink_to("venv")
+    assert not supervisor_program._changed_since(tmp_path / "venv" / "installed-from", 0)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import pwd
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,3 +138,19 @@ def test_who_may_replace_the_file_must_be_its_owner(room: Path) -> None:
     home.chmod(0o777)
     with pytest.raises(TokenError, match=r"others than nobody"):
         TokenFile(str(home / "token"), NOBODY)
+
+
+@AS_ROOT
+@pytest.mark.parametrize("target", ["/etc/shadow", "/etc/new", "/root/closed/new"])
+def test_nothing_is_to_be_done_to_what_a_link_leads_to(target: str) -> None:
+    home = Path(tempfile.mkdtemp())
+    try:
+        os.chown(home, NOBODY.pw_uid, NOBODY.pw_gid)
+        (home / "token").symlink_to(target)
+        with pytest.raises(TokenError) as refused:
+            TokenFile(str(home / "token"), NOBODY).read()
+        assert "chown" not in str(refused.value)
+        assert "give" not in str(refused.value)
+        assert "remove the link" in str(refused.value)
+    finally:
+        shutil.rmtree(home)
