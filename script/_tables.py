@@ -24,7 +24,7 @@ SHARED = "common"
 # Ansible's own, as in C(text) and M(a.module)
 MARKUP = re.compile(r"\b(?:C|I|M|O|P|RV|V)\(([^)]+)\)")
 # Neither modules, which stand behind the collection's name, nor nginx's own variables
-NAMED = re.compile(r"(?<![\w.$])(?<!\$\{)(?:__)?devpi_\w+")
+NAMED = re.compile(r"(?<![\w.$<])(?<!\$\{)(?:__)?devpi_\w+")
 
 
 def read(role: str, part: str) -> dict[str, Any]:
