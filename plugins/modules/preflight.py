@@ -1074,7 +1074,6 @@ def main() -> None:
             "proxy_group": {"type": "str", "default": "www-data"},
             "proxy_access_log": {"type": "path", "default": ""},
             "proxy_networks": {"type": "list", "elements": "str", "default": []},
-            "program": {"type": "str", "default": "devpi"},
             "program_log": {"type": "path", "default": "/var/log/supervisor/devpi.log"},
             # An option of it or a variable of the environment may have a password in it.
             "server_given": {"type": "str", "default": "", "no_log": True},
