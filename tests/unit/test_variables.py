@@ -633,12 +633,25 @@ class Figures:
 
 VALUES = {name: Templar(LOADER, DEFAULTS).template(raw) for name, raw in DEFAULTS.items() if name in SPECS}
 MADE_OF = {name: variable_problems._names_in(name, DEFAULTS) for name in SPECS if DEFAULTS[name] == ALL_DEFAULTS[name]}
-TEMPLATES = {
-    file.name: file.read_text("utf-8")
-    for role in ROLES
-    for file in (variable_problems.ROLES / role / "templates").glob("*.j2")
+PARTS = {file.name: file for role in ROLES for file in (variable_problems.ROLES / role / "templates").glob("*.j2")}
+OTHERS = {
+    "ansible_managed": "Ansible",
+    "__devpi_program": DEFAULTS["__devpi_supervisor_server"],
+    "__devpi_proxy_digest": "0",
 }
-OTHERS = {"ansible_managed": "Ansible", "__devpi_program": DEFAULTS["__devpi_supervisor_server"]}
+
+
+def taken_in(file: str) -> set[str]:
+    """Return the templates that one is made of, without itself."""
+    named = set(re.findall(r"{% (?:include|import) '([^']+)'", PARTS[file].read_text("utf-8")))
+    return named.union(*map(taken_in, named))
+
+
+# Of a file that is laid down, all that its template is made of
+TEMPLATES = {
+    file: "".join(PARTS[part].read_text("utf-8") for part in sorted({file, *taken_in(file)}))
+    for file in sorted(set(PARTS).difference(*map(taken_in, PARTS)))
+}
 NAMES_IN = {
     file: set().union(
         *(
@@ -661,9 +674,13 @@ def found_in(kind: str, given: dict[str, Any]) -> list[str]:
     )
 
 
+# Each keeps what it compiled.
+RENDERERS = {file: Templar(LOADER).copy_with_new_env(searchpath=[str(PARTS[file].parent)]) for file in TEMPLATES}
+
+
 def rendered(file: str, given: dict[str, Any]) -> str:
-    variables = {**DEFAULTS, **OTHERS, **given, **PROXIED}
-    return str(Templar(LOADER, variables).template(trust_as_template(TEMPLATES[file])))
+    RENDERERS[file].available_variables = {**DEFAULTS, **OTHERS, **given, **PROXIED}
+    return str(RENDERERS[file].template(trust_as_template(PARTS[file].read_text("utf-8"))))
 
 
 def skeleton(file: str, text: str) -> Any:
@@ -675,7 +692,7 @@ def skeleton(file: str, text: str) -> Any:
         return {section.split(":")[0]: sorted({*parser[section]} - {"environment"}) for section in parser.sections()}
     if file == "devpi-server.yml.j2":
         return list(yaml.safe_load(text))
-    if file == "devpi.conf.j2":
+    if file in ("open.conf.j2", "private.conf.j2"):
         bare = re.sub(r'"(\\.|[^"\\])*"', "", text)
         return [bare.count("server {"), bare.count("{") - bare.count("}"), bare.count("location ")]
     return type(json.loads(text))
