@@ -159,7 +159,7 @@ def static() -> Iterator[Check]:
     yield Check("ruff check", ["ruff", "check", "."])
     yield Check("ruff format", ["ruff", "format", "--check", "."])
     yield Check("mypy", ["mypy", "-p", "ansible_collections.wheelhouse.devpi.plugins"], {"MYPYPATH": str(TREE)})
-    yield Check("mypy of the tests' runner", ["mypy", "tests/run.py"])
+    yield Check("mypy of the scripts", ["mypy", "tests/run.py", "script/_tables.py"])
     yield Check("yamllint", ["yamllint", "--strict", "."])
     yield Check("ansible-lint", ["ansible-lint", "--offline", "--profile", "production", "--strict"])
 

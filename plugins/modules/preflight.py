@@ -152,18 +152,14 @@ options:
     type: list
     elements: str
     default: []
-  program:
-    description: The name of supervisor's program.
-    type: str
-    default: devpi
   program_log:
     description: The log that supervisor writes for the program.
     type: path
     default: /var/log/supervisor/devpi.log
   server_given:
     description:
-      - What is given to devpi-server, as JSON, C(options), C(environment), C(url), C(restrict_modify) and C(numbers),
-        each as its variable holds it, and C(plugins), whether there may be options that only a plugin knows.
+      - What is given to devpi-server, as JSON, C(options) and C(url), each as its variable holds it, and C(plugins),
+        whether there may be options that only a plugin knows.
     type: str
     default: ""
   min_memory:
@@ -284,10 +280,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_directory import SecretFile, ServerDirectory
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_process import is_server, started_by_hand
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_settings import (
-    environment_problems,
-    number_problems,
     option_problems,
-    permission_problems,
     url_problems,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account import find as _account
@@ -349,7 +342,9 @@ class Preflight:
         if not self.problems:
             seen["missing_packages"] = self._missing_packages()
         if "supervisor" in self.roles:
-            self.problems.extend(_program_file.problems_on_host(self.params["program"], self.params["program_log"]))
+            self.problems.extend(
+                _program_file.problems_on_host(self.params["supervisor_program"], self.params["program_log"])
+            )
         self.problems.extend(_writable.problems(self._places(seen["missing_packages"])))
         self._program_without_venv()
         seen["server_initialised"] = self._directory.initialised()
@@ -393,7 +388,7 @@ class Preflight:
         if self.roles & {"server", "users"}:
             places[self.params["credentials_dir"]] = "generated passwords (devpi_credentials_dir)"
         if "supervisor" in self.roles:
-            places[f"/etc/supervisor/conf.d/{self.params['program']}.conf"] = "the program of supervisor"
+            places[f"/etc/supervisor/conf.d/{self.params['supervisor_program']}.conf"] = "the program of supervisor"
             places[self.params["program_log"]] = "the server's log (devpi_supervisor_log_file)"
         if "proxy" in self.roles and self.params["proxied"]:
             places["/etc/nginx/conf.d"] = "the site of nginx"
@@ -410,10 +405,7 @@ class Preflight:
         users = tuple(user["name"] for user in self.params["users"])
         self.problems += [
             *option_problems(given["options"], given["plugins"]),
-            *environment_problems(given["environment"]),
             *url_problems(given["url"], self.params["proxied"], users),
-            *permission_problems(given["restrict_modify"]),
-            *number_problems(given["numbers"]),
         ]
         if self.params["proxied"]:
             self.problems += open_upload_problems(parse(self.params["users"], "devpi_users"))
@@ -1126,7 +1118,6 @@ def main() -> None:
             "proxy_group": {"type": "str", "default": "www-data"},
             "proxy_access_log": {"type": "path", "default": ""},
             "proxy_networks": {"type": "list", "elements": "str", "default": []},
-            "program": {"type": "str", "default": "devpi"},
             "program_log": {"type": "path", "default": "/var/log/supervisor/devpi.log"},
             # An option of it or a variable of the environment may have a password in it.
             "server_given": {"type": "str", "default": "", "no_log": True},
