@@ -195,7 +195,7 @@ def _options(text: str, path: str, indent: int) -> str:
 
 
 class ModuleDocFragment:
-    """The options whose specs are in ``_tree``."""
+    """The options whose specs are in ``_declared``."""
 
     DOCUMENTATION: str = (
         USERS

@@ -15,7 +15,7 @@ import re
 import unicodedata
 from typing import Any, Iterator, Mapping, Sequence
 
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import secrets_in
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import secrets_in
 
 # What both Ansible's specs and its filter bool take for a truth value
 TRUTH = {"yes": True, "on": True, "true": True, "1": True, "no": False, "off": False, "false": False, "0": False}

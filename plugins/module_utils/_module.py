@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import secrets_in
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import secrets_in
 
 
 class UsersModule(AnsibleModule):  # type: ignore[misc]  # ansible-core is not typed

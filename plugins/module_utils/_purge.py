@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Iterator, Mapping
 
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import Index, User
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import Client
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import Index, User
 
 CHOICES = ("none", "indexes", "users")
 
@@ -16,30 +17,26 @@ CHOICES = ("none", "indexes", "users")
 def with_purged(users: list[User], existing: Mapping[str, Any], purge: str, force: bool) -> list[User]:
     """Return the declared users, with what is to be purged declared absent.
 
-    :param purge: ``indexes`` of declared users alone, or ``users`` with all that is theirs too.
+    :param purge: ``none``, ``indexes`` of declared users alone, or ``users`` with all that is theirs too.
     :param force: whether what has packages, or is a base of what stays, goes as well.
     """
-    found = [
-        user if user.absent or user.name == "root" else _with_purged_indexes(user, existing, force) for user in users
-    ]
+    if purge == "none":
+        return users
+    found = []
+    for user in users:
+        indexes = existing.get(user.name, {}).get("indexes", {}) if not user.absent and user.name != "root" else ()
+        undeclared = sorted(set(indexes) - {index.name for index in user.indexes})
+        gone = [
+            Index(user.name, name, f"purge of index {user.name}/{name}", absent=True, force=force, purged=True)
+            for name in undeclared
+        ]
+        found.append(replace(user, indexes=(*user.indexes, *gone)) if gone else user)
     if purge == "users":
-        declared = {user.name for user in users} | {"root"}
         found += [
             User(name, f"purge of user {name}", absent=True, force=force, purged=True)
-            for name in sorted(existing)
-            if name not in declared
+            for name in sorted(set(existing) - {user.name for user in users} - {"root"})
         ]
     return found
-
-
-def _with_purged_indexes(user: User, existing: Mapping[str, Any], force: bool) -> User:
-    declared = {index.name for index in user.indexes}
-    gone = tuple(
-        Index(user.name, name, f"purge of index {user.name}/{name}", absent=True, force=force, purged=True)
-        for name in sorted(existing.get(user.name, {}).get("indexes", {}))
-        if name not in declared
-    )
-    return replace(user, indexes=user.indexes + gone)
 
 
 def purged(users: list[User]) -> list[str]:
@@ -49,27 +46,20 @@ def purged(users: list[User]) -> list[str]:
     ]
 
 
-def with_packages(
-    users: list[User], existing: Mapping[str, Any], projects_of: Callable[[str], list[str]]
-) -> Iterator[str]:
-    """Tell what has packages and would be purged without force.
-
-    :param projects_of: returns the projects of an index; never asked about a mirror, whose packages are not its own.
-    """
+def with_packages(users: list[User], existing: Mapping[str, Any], client: Client) -> Iterator[str]:
+    """Tell what has packages and would be purged without force. Those of a mirror are not its own."""
     for user in users:
+        indexes = existing.get(user.name, {}).get("indexes", {})
+        going = [(index.where, index.name) for index in user.indexes if index.purged and not index.force]
         if user.purged and not user.force:
-            for name, config in sorted(existing[user.name].get("indexes", {}).items()):
-                yield from _holds(user.where, f"{user.name}/{name}", config, projects_of)
-        for index in user.indexes:
-            if index.purged and not index.force:
-                yield from _holds(index.where, index.path, existing[user.name]["indexes"][index.name], projects_of)
-
-
-def _holds(where: str, path: str, config: Mapping[str, Any], projects_of: Callable[[str], list[str]]) -> Iterator[str]:
-    projects = [] if config.get("type") == "mirror" else sorted(projects_of(path))
-    if projects:
-        named = ", ".join(projects[:5]) + (" and others" if len(projects) > 5 else "")
-        yield (
-            f"{where}: {path} is not declared and holds {named}; declare it, or say purge_force: true to delete it "
-            "with all packages"
-        )
+            going = [(user.where, name) for name in sorted(indexes)]
+        for where, name in going:
+            path = f"{user.name}/{name}"
+            mirror = indexes[name].get("type") == "mirror"
+            projects = [] if mirror else sorted(client.get_json(f"/{path}")["projects"])
+            if projects:
+                yield (
+                    f"{where}: {path} is not declared and holds {', '.join(projects[:5])}"
+                    f"{' and others' if len(projects) > 5 else ''}; declare it, or say purge_force: true to delete it "
+                    "with all packages"
+                )

@@ -18,7 +18,7 @@ from datetime import datetime, timezone
 from typing import Any, Iterable, Iterator, Mapping
 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import Client, ClientError, RequestFailed
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import FORBIDDEN_IN_NAMES, PROJECT_NAME
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import FORBIDDEN_IN_NAMES, PROJECT_NAME
 
 # What devpi-server asks for where a token may be used; it never lets one change users.
 PERMISSIONS = [

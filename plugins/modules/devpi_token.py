@@ -244,8 +244,9 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
     RequestFailed,
     connection_options,
 )
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._converge import connect
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import CredentialsError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import FORBIDDEN_IN_NAMES
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._session import connect, kept_passwords
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._token_file import TokenFile, Unfinished
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tokens import (
     CLOCKS,
@@ -261,7 +262,6 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._tokens import (
     read_secret,
     stored,
 )
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import FORBIDDEN_IN_NAMES
 
 NEW = "(new)"
 
@@ -547,7 +547,7 @@ def main() -> None:
         file = TokenFile(params["path"], account_of(params["owner"])) if params["path"] else None
         if file is not None and declared is not None and not file.has_directory:
             raise TokenError(f"path: there is no directory {file.target.parent}; make it, or name another path")
-        client = connect(module, Credentials(params["credentials_dir"]) if params["credentials_dir"] else None)
+        client = connect(module, kept_passwords(module))
         api = TokenApi(client)
         api.require_plugin(params["user"])
         client.login()

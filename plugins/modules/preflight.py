@@ -251,6 +251,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils import _program_file, _writable
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._apt import refresh
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._checks import open_upload_problems, problems
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
     Client,
     ClientError,
@@ -260,6 +261,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
     is_loopback,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import USER_OPTIONS, User, parse
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import understood
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._environment import (
     STORE,
@@ -286,14 +288,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_settings 
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account import find as _account
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account import unfit_account
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
-    FRESH_SERVER,
-    USER_OPTIONS,
-    User,
-    check,
-    open_upload_problems,
-    parse,
-)
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._session import FRESH_SERVER
 
 SUPPORTED = {"debian": ("Debian", (11,)), "ubuntu": ("Ubuntu", (20, 4))}
 LISTS_ARE_FRESH_FOR = 3600.0
@@ -918,7 +913,7 @@ class Preflight:
         except (ClientError, CredentialsError) as error:
             self.problems.append(str(error))
             return
-        self.problems.extend(check(users, existing, version))
+        self.problems.extend(problems(users, existing, version))
         self._first_index(users, existing)
 
     def _as_root(self, seen: dict[str, Any], credentials: Credentials) -> Client | None:

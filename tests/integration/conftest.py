@@ -248,7 +248,7 @@ class Devpi:
     @staticmethod
     def passwords_set(result: Result) -> list[str]:
         """Return whose passwords the run says that it set: the tree does not show them."""
-        return [change["user"] for change in result["changes"] if "password" in change["keys"]]
+        return [change["user"] for change in result["changes"] if "password" in change["settings"]]
 
     @staticmethod
     def command(module: str) -> list[str]:

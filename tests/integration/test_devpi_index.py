@@ -63,7 +63,7 @@ def refused(devpi: Devpi, name: str, **options: Any) -> str:
 def test_a_stage(ann: Devpi, kind: dict[str, str]) -> None:
     result = keep(ann, "ann/dev", **kind)
     keys = ["acl_toxresult_upload", "type"]
-    assert result["changes"] == [{"user": "ann", "index": "dev", "action": "create", "keys": keys}]
+    assert result["changes"] == [{"user": "ann", "index": "dev", "action": "create", "settings": keys}]
     assert ann.index("ann/dev") == STAGE
     for other in ({"type": "stage"}, {"type": "local"}, {}):
         assert keep(ann, "ann/dev", **other)["changed"] is False
@@ -183,7 +183,7 @@ def test_keys_can_be_changed_and_the_rest_stays(ann: Devpi) -> None:
     make(ann, "ann/dev", title="Old", bases=["root/pypi"], acl_upload=["ann", "bob"], acl_toxresult_upload=["bob"])
     before = ann.tree()
     result = keep(ann, "ann/dev", title="", acl_upload=["bob", "ann"], volatile=False)
-    assert result["changes"] == [{"user": "ann", "index": "dev", "action": "update", "keys": ["title", "volatile"]}]
+    assert result["changes"] == [{"user": "ann", "index": "dev", "action": "update", "settings": ["title", "volatile"]}]
     assert result["diff"] == {
         "before": {"ann/dev": {"title": "Old", "volatile": True}},
         "after": {"ann/dev": {"title": "", "volatile": False}},
@@ -212,7 +212,7 @@ def test_everything_upstream_needs_an_acknowledgement(ann: Devpi) -> None:
 
 def test_keys_of_plugins(ann: Devpi) -> None:
     result = keep(ann, "ann/dev", options={"house_rule": ["a", 1]}, title="t")
-    assert result["changes"][0]["keys"] == ["acl_toxresult_upload", "house_rule", "title", "type"]
+    assert result["changes"][0]["settings"] == ["acl_toxresult_upload", "house_rule", "title", "type"]
     assert ann.index("ann/dev") == {**STAGE, "house_rule": ["a", 1], "title": "t"}
     keep(ann, "ann/dev", options={"house_rule": "b"})
     assert ann.index("ann/dev") == {**STAGE, "house_rule": "b", "title": "t"}
@@ -289,7 +289,7 @@ def test_absent(ann: Devpi) -> None:
     make(ann, "ann/dev", acl_upload=["root"])
     ann.upload("ann/dev", "thing", "1.0", "thing-1.0.tar.gz")
     result = keep(ann, "ann/dev", state="absent")
-    assert result["changes"] == [{"user": "ann", "index": "dev", "action": "delete", "keys": []}]
+    assert result["changes"] == [{"user": "ann", "index": "dev", "action": "delete", "settings": []}]
     assert ann.tree()["ann"]["indexes"] == {}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.wheelhouse.devpi.plugins.doc_fragments.users import ModuleDocFragment
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import USER_OPTIONS
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import USER_OPTIONS
 from ansible_collections.wheelhouse.devpi.plugins.modules import pypirc
 
 ROOT = Path(__file__).parents[2]
