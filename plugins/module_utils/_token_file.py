@@ -28,16 +28,14 @@ MODE = 0o600
 
 @dataclass(frozen=True)
 class Unfinished:
-    """What a run set out to do that did not come to its end.
+    """What tells the tokens that a run may leave behind: revoked are those that have a mark and that no file holds.
 
-    :param user: whose token was to be made.
-    :param restrictions: of that token, as the server lists them.
-    :param replaces: the id of that user's token in whose place it was to come, if there was one.
+    :param user: whose tokens they are.
+    :param marks: of a new token its restriction ``not_before``, of the one that it replaces the id.
     """
 
     user: str
-    restrictions: tuple[str, ...]
-    replaces: tuple[str, ...]
+    marks: tuple[str, ...]
 
 
 class TokenFile:
@@ -131,7 +129,7 @@ class TokenFile:
             return None
         try:
             left = json.loads(read_open(handle))
-            return Unfinished(left["user"], tuple(left["restrictions"]), tuple(left["replaces"]))
+            return Unfinished(left["user"], tuple(left["marks"]))
         except (ValueError, KeyError, TypeError):
             # One that is empty, or was cut off, was not followed by a request.
             return None

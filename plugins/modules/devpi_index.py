@@ -17,6 +17,7 @@ description:
     not exist, a cycle of bases, an unknown user in an access list, a whitelist of everything.
   - For several indexes M(wheelhouse.devpi.devpi_users) takes one request to look and one login, and finds the order
     that their bases need.
+  - Takes the index types and settings of the server's plugins too (O(type), O(options)).
   - Needs nothing but Python on the managed host, and speaks to devpi-server 6.15 and newer releases of 6, and to 7.
 extends_documentation_fragment:
   - wheelhouse.devpi.connection
