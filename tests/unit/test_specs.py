@@ -23,7 +23,7 @@ def read(path: str) -> Any:
 
 def options(role: str) -> dict[str, dict[str, Any]]:
     specs = read(f"roles/{role}/meta/argument_specs.yml")
-    found: dict[str, dict[str, Any]] = specs["argument_specs"]["main"]["options"]
+    found = {name: option for entry in specs["argument_specs"].values() for name, option in entry["options"].items()}
     if "devpi_users" in found:
         # Its default may hold a password, and Ansible prints a spec where an argument is wrong.
         assert "default" not in found["devpi_users"]
