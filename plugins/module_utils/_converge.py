@@ -9,12 +9,17 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._apply import apply
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._checks import listed, problems, unknown_passwords
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._checks import (
+    listed,
+    problems,
+    unknown_passwords,
+    with_packages,
+    with_purged,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import ClientError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import CredentialsError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import User, mirror_passwords
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._plan import Change, diff, plan
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._purge import purged, with_packages, with_purged
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._session import connect, found, kept_passwords
 
 
@@ -45,7 +50,8 @@ def converge(module: AnsibleModule, users: list[User], purge: str = "none", purg
         # Of a server that is not there yet, nobody has another password.
         fresh = client.version is None
         steps = plan(users, existing, credentials, (lambda user, password: True) if fresh else client.is_password)
-        gone = purged(users)
+        gone = [user.name for user in users if user.purged]
+        gone += [index.path for user in users for index in user.indexes if index.purged]
         if gone:
             module.warn(f"purge deletes {', '.join(gone)}")
         if steps and not fresh:

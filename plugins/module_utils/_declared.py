@@ -259,30 +259,27 @@ def flaws(users: list[User]) -> Iterator[str]:
     """Yield what is wrong with declared users whatever the server holds, one sentence for each: place and way out."""
     seen: dict[str, str] = {}
     for user in users:
-        yield from _twice(seen, user.name, "user", user.where)
-        yield from flaws_of_name(user.name, "user", user.where)
+        yield from _flaws_of_object(user, user.name, "user", seen)
         yield from flaws_of_password(user.password or "", user.where)
         if user.password_hash is not None:
             yield from flaws_of_hash(user)
-        for key, value in user.keys.items():
-            yield from _unstorable(key, value, user.where)
         if user.absent and user.name == "root":
             yield f"{user.where}: root cannot be deleted; drop state: absent"
         for index in user.indexes:
             if user.absent and not index.absent:
                 yield f"{index.where}: belongs to a user who is declared absent; drop the one or the other"
-            yield from _twice(seen, index.path, "index", index.where)
-            yield from flaws_of_name(index.name, "index", index.where)
+            yield from _flaws_of_object(index, index.path, "index", seen)
             if not index.absent:
                 yield from (f"{index.where}: {flaw}" for flaw in _flaws_of_index(index))
-                for key, value in index.keys.items():
-                    yield from _unstorable(key, value, index.where)
 
 
-def _twice(seen: dict[str, str], path: str, kind: str, where: str) -> Iterator[str]:
+def _flaws_of_object(each: User | Index, path: str, kind: str, seen: dict[str, str]) -> Iterator[str]:
     if path in seen:
-        yield f"{where}: this {kind} is declared by {seen[path]} already; join the two"
-    seen.setdefault(path, where)
+        yield f"{each.where}: this {kind} is declared by {seen[path]} already; join the two"
+    seen.setdefault(path, each.where)
+    yield from flaws_of_name(each.name, kind, each.where)
+    for key, value in each.keys.items():
+        yield from _unstorable(key, value, each.where)
 
 
 def _flaws_of_index(index: Index) -> Iterator[str]:

@@ -51,8 +51,7 @@ class Change:
     :param action: ``create``, ``update`` or ``delete``.
     :param index: None where the step is about the user.
     :param body: the keys to send, less the password.
-    :param before: the keys concerned as they are; None where the object does not exist.
-    :param after: the same keys as they will be; None where the object will not exist.
+    :param before: the keys concerned as they are, and ``after`` as they will be; None where there is no object.
     :param set_password: the user's password is set too.
     :param password: the password to set; None for the one in the credentials directory.
     :param password_hash: what to set in the place of a password.

@@ -187,16 +187,16 @@ class TokenFile:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise TokenError(
-                f"path: {self.note}, where a run notes what it is about, cannot be opened ({error.strerror}); remove it"
-            ) from None
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            problem = f"cannot be opened ({error.strerror}); remove it"
+        else:
+            seen = os.fstat(handle)
+            if stat.S_ISREG(seen.st_mode) and seen.st_uid == self.account.pw_uid:
+                return handle
             os.close(handle)
-            raise TokenError(f"path: {self.note}, where a run notes what it is about, is no file; remove it")
-        if os.fstat(handle).st_uid != self.account.pw_uid:
-            os.close(handle)
-            raise TokenError(
-                f"path: {self.note} belongs to somebody else, who could have written anything there; remove it, "
-                "or name a path in a directory where others cannot write"
-            )
-        return handle
+            problem = "is no file; remove it"
+            if stat.S_ISREG(seen.st_mode):
+                problem = (
+                    "belongs to somebody else, who could have written anything there; remove it, or name a path in a "
+                    "directory where others cannot write"
+                )
+        raise TokenError(f"path: {self.note}, where a run notes what it is about, {problem}")

@@ -38,7 +38,7 @@ class Plan:
     :param flaw: why a new token is to be made; empty where none is.
     :param kept: the token in the file.
     :param leftovers: tokens that interrupted runs left behind, revoked first.
-    :param doubtful: ids of tokens that an interrupted run may have left behind.
+    :param doubtful: ids of those that may be such.
     :param outdated: those revoked last: the one that is replaced, or those that are to be absent.
     :param file_state: mode, owner and group of the file, where there is one.
     :param file_differs: they are to be mended, or the file is to be removed.
@@ -85,8 +85,7 @@ class Run:
         plan = self.plan()
         made: dict[str, str] = {}
         if plan.changes and not self.module.check_mode:
-            held = self.file.held(self.module.params["timeout"]) if self.file else contextlib.nullcontext()
-            with held:
+            with self.file.held(self.module.params["timeout"]) if self.file else contextlib.nullcontext():
                 # Another run may have been at work until now.
                 plan = self.plan()
                 made = self.apply(plan)
