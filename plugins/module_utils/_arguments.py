@@ -98,6 +98,16 @@ def typed(option: Mapping[str, Any], value: object) -> Any:
     return value
 
 
+def completed(option: Mapping[str, Any], value: object) -> Any:
+    """Return a value without `disagreements` as a module's argument spec leaves it: typed, with all options there."""
+    known = option.get("options")
+    if value is None or known is None:
+        return option.get("default") if value is None else typed(option, value)
+    if isinstance(value, Mapping):
+        return {name: completed(sub, value.get(name)) for name, sub in known.items()}
+    return [completed({"options": known}, each) for each in value] if isinstance(value, (list, tuple)) else None
+
+
 def described(value: object, *, secret: bool = False) -> str:
     """Return what a value is, as words that can stand in a message: no password, no more than a line.
 

@@ -283,11 +283,12 @@ def _flaws_of_object(each: User | Index, path: str, kind: str, seen: dict[str, s
 
 
 def _flaws_of_index(index: Index) -> Iterator[str]:
-    near = difflib.get_close_matches(index.type or "", TYPES, n=1, cutoff=0.7)
-    if near and index.type not in TYPES:
-        yield f"type {index.type!r} is spelt nearly like one of devpi's own; did you mean {near[0]}?"
-    elif index.type is not None and not TYPE_NAME.fullmatch(index.type):
-        yield f"type {index.type!r} is no name of a type; write stage, mirror, or the one that a plugin has"
+    if index.type not in (None, *TYPES):
+        near = difflib.get_close_matches(str(index.type), TYPES, n=1, cutoff=0.7)
+        if near:
+            yield f"type {index.type!r} is spelt nearly like one of devpi's own; did you mean {near[0]}?"
+        elif not TYPE_NAME.fullmatch(str(index.type)):
+            yield f"type {index.type!r} is no name of a type; write stage, mirror, or the one that a plugin has"
     for key in index.plugin_keys:
         if key in NAMED:
             write = "it" if NAMED[key] == key else NAMED[key]

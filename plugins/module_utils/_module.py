@@ -18,9 +18,10 @@ class UsersModule(AnsibleModule):  # type: ignore[misc]  # ansible-core is not t
     where ``indexes`` is a text, it shows even the password of the connection.
     """
 
+    params: dict[str, Any]
+
     def _log_invocation(self) -> None:
-        given: dict[str, Any] = self.params
-        self.params = self._shown()
+        given, self.params = self.params, self._shown()
         # The log gets lists and dictionaries as Python writes them, where a newline is a backslash and an n.
         self.no_log_values.update(repr(secret)[1:-1] for secret in secrets_in(self.params))
         super()._log_invocation()
