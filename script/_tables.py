@@ -35,7 +35,8 @@ def read(role: str, part: str) -> dict[str, Any]:
 
 def options(role: str) -> dict[str, dict[str, Any]]:
     """Return a role's variables, as its argument spec describes them."""
-    return dict(read(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"])
+    specs = read(role, "meta/argument_specs.yml")["argument_specs"]
+    return {name: option for entry in specs.values() for name, option in entry["options"].items()}
 
 
 def written(value: object) -> str:

@@ -28,16 +28,14 @@ MODE = 0o600
 
 @dataclass(frozen=True)
 class Unfinished:
-    """What a run set out to do that did not come to its end.
+    """What tells the tokens that a run may leave behind: revoked are those that have a mark and that no file holds.
 
-    :param user: whose token was to be made.
-    :param restrictions: of that token, as the server lists them.
-    :param replaces: the id of that user's token in whose place it was to come, if there was one.
+    :param user: whose tokens they are.
+    :param marks: of a new token its restriction ``not_before``, of the one that it replaces the id.
     """
 
     user: str
-    restrictions: tuple[str, ...]
-    replaces: tuple[str, ...]
+    marks: tuple[str, ...]
 
 
 class TokenFile:
@@ -138,7 +136,7 @@ class TokenFile:
             return None
         try:
             left = json.loads(read_open(handle))
-            return Unfinished(left["user"], tuple(left["restrictions"]), tuple(left["replaces"]))
+            return Unfinished(left["user"], tuple(left["marks"]))
         except (ValueError, KeyError, TypeError):
             # One that is empty, or was cut off, was not followed by a request.
             return None
@@ -196,16 +194,16 @@ class TokenFile:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise TokenError(
-                f"path: {self.note}, where a run notes what it is about, cannot be opened ({error.strerror}); remove it"
-            ) from None
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            problem = f"cannot be opened ({error.strerror}); remove it"
+        else:
+            seen = os.fstat(handle)
+            if stat.S_ISREG(seen.st_mode) and seen.st_uid == self.account.pw_uid:
+                return handle
             os.close(handle)
-            raise TokenError(f"path: {self.note}, where a run notes what it is about, is no file; remove it")
-        if os.fstat(handle).st_uid != self.account.pw_uid:
-            os.close(handle)
-            raise TokenError(
-                f"path: {self.note} belongs to somebody else, who could have written anything there; remove it, "
-                "or name a path in a directory where others cannot write"
-            )
-        return handle
+            problem = "is no file; remove it"
+            if stat.S_ISREG(seen.st_mode):
+                problem = (
+                    "belongs to somebody else, who could have written anything there; remove it, or name a path in a "
+                    "directory where others cannot write"
+                )
+        raise TokenError(f"path: {self.note}, where a run notes what it is about, {problem}")

@@ -19,6 +19,12 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._arguments import
     typed,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import NO_USER
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import (
+    User,
+    flaws_of_hash,
+    flaws_of_name,
+    flaws_of_password,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._program_file import unfit_value
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import PypircError, Repository
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._requirements import (
@@ -33,12 +39,6 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_settings 
     permission_problems,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tokens import PERMISSIONS, TokenError, declared_token
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
-    User,
-    flaws_of_hash,
-    flaws_of_name,
-    flaws_of_password,
-)
 
 Check = Callable[[str, Any], Iterator[str]]
 

@@ -16,7 +16,6 @@ description:
   - Changes nothing. Where a Debian package is missing and apt's package lists are older than an hour it refreshes them,
     as C(apt-get update) does; in check mode it downloads them to a temporary directory instead.
 extends_documentation_fragment:
-  - wheelhouse.devpi.users
   - wheelhouse.devpi.attributes
 attributes:
   check_mode:
@@ -55,6 +54,11 @@ options:
     description: The command that the person typed, as far as it may be shown, for messages that end in one.
     type: str
     default: ansible-playbook wheelhouse.devpi.site
+  users:
+    description: The declared users and their indexes, each as M(wheelhouse.devpi.devpi_users) takes them.
+    type: list
+    elements: dict
+    required: true
   venv_path:
     description: The link to the virtual environment of devpi.
     type: str
@@ -243,6 +247,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils import _program_file, _writable
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._apt import refresh
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._arguments import completed, disagreements
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._checks import open_upload_problems, problems
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
     Client,
     ClientError,
@@ -252,6 +258,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
     is_loopback,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import USER_OPTIONS, User, parse
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import understood
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._environment import (
     STORE,
@@ -285,14 +292,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_settings 
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account import find as _account
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account import unfit_account
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
-    FRESH_SERVER,
-    USER_OPTIONS,
-    User,
-    check,
-    open_upload_problems,
-    parse,
-)
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._session import FRESH_SERVER
 
 SUPPORTED = {"debian": ("Debian", (11,)), "ubuntu": ("Ubuntu", (20, 4))}
 LISTS_ARE_FRESH_FOR = 3600.0
@@ -326,7 +326,10 @@ class Preflight:
         self.module = module
         self.params: dict[str, Any] = module.params
         self.roles = set(self.params["roles"])
-        self.problems: list[str] = []
+        declared = {"type": "list", "elements": "dict", "options": USER_OPTIONS}
+        self.problems = list(disagreements("devpi_users", declared, module.params["users"]))
+        users = [] if self.problems else completed(declared, module.params["users"])
+        self.users: list[User] = parse(users, "devpi_users")
 
     def look(self) -> dict[str, Any]:
         """Return what the roles need to know, with all problems noted in ``problems``."""
@@ -402,13 +405,13 @@ class Preflight:
         if not self.params["server_given"]:
             return
         given = json.loads(self.params["server_given"])
-        users = tuple(user["name"] for user in self.params["users"])
+        users = tuple(user.name for user in self.users)
         self.problems += [
             *option_problems(given["options"], given["plugins"]),
             *url_problems(given["url"], self.params["proxied"], users),
         ]
         if self.params["proxied"]:
-            self.problems += open_upload_problems(parse(self.params["users"], "devpi_users"))
+            self.problems += open_upload_problems(self.users)
 
     @property
     def _directory(self) -> ServerDirectory:
@@ -904,18 +907,17 @@ class Preflight:
     def _credentials(self, seen: dict[str, Any]) -> None:
         """Note whose passwords are kept, and what keeps the directory from being used for passwords."""
         credentials = Credentials(self.params["credentials_dir"])
-        users = parse(self.params["users"], "devpi_users")
         try:
             credentials.examine()
         except CredentialsError as error:
             self.problems.append(f"devpi_{error}" if str(error).startswith("credentials_dir") else str(error))
             return
-        for user in users:
+        for user in self.users:
             # What devpi could not have as a name is told with the other problems of the tree.
             with contextlib.suppress(CredentialsError):
                 seen["kept_passwords"] += [user.name] if credentials.path(user.name).is_file() else []
         if "users" in self.roles:
-            self._declared_tree(seen, users, credentials)
+            self._declared_tree(seen, self.users, credentials)
 
     def _declared_tree(self, seen: dict[str, Any], users: list[User], credentials: Credentials) -> None:
         """Check the declared users against the server that runs, or against the one that devpi-init makes."""
@@ -932,7 +934,7 @@ class Preflight:
         except (ClientError, CredentialsError) as error:
             self.problems.append(str(error))
             return
-        self.problems.extend(check(users, existing, version))
+        self.problems.extend(problems(users, existing, version))
         self._first_index(users, existing)
 
     def _as_root(self, seen: dict[str, Any], credentials: Credentials) -> Client | None:
@@ -1103,7 +1105,8 @@ def main() -> None:
             "credentials_dir": {"type": "path", "default": "/etc/devpi/credentials"},
             "root_password": {"type": "str", "default": "", "no_log": True},
             "first_index": {"type": "str", "default": ""},
-            "users": {"type": "list", "elements": "dict", "required": True, "options": USER_OPTIONS},
+            # With all their options, Ansible would take longer for a thousand users than all that is done with them.
+            "users": {"type": "list", "elements": "dict", "required": True},
             "ca_bundle": {"type": "path", "default": ""},
             "owner": {"type": "str", "default": "root"},
             "proxied": {"type": "bool", "default": False},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import os
 import pwd
@@ -10,6 +11,7 @@ import socket
 import subprocess
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.wheelhouse.devpi.plugins.module_utils import (
     _environment,
@@ -18,6 +20,8 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils import (
     _pypirc_file,
     _server_directory,
 )
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._arguments import completed
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import USER_OPTIONS
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import held_by, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.modules import preflight
 
@@ -65,6 +69,35 @@ def test_all_problems_are_told_at_once(look):
         assert words in said["msg"]
         assert sum(words in problem for problem in said["problems"]) == 1
     assert said["msg"].startswith("Nothing was changed.")
+
+
+def test_users_of_no_form_are_told_without_their_passwords(look):
+    users = [{"name": "ann", "password": "CANARY", "indexes": "dev"}, {"pasword": "CANARY"}, {"name": 7}]
+    said = look("users", users=users)
+    assert said["failed"]
+    for words in (
+        "devpi_users[0].indexes is a text and has to be a list",
+        "devpi_users[1] has a key pasword, which is none of its options; did you mean password?",
+        "devpi_users[1] lacks name, which is required",
+        "devpi_users[2].name is the number 7 and has to be a text",
+    ):
+        assert words in said["msg"]
+    assert "CANARY" not in json.dumps(said)
+
+
+def test_users_are_taken_as_devpi_users_takes_them():
+    option = {"type": "list", "elements": "dict", "options": USER_OPTIONS}
+    users = [
+        {"name": "ann", "password": None, "custom_data": {"a": [1, None]}, "force": "yes"},
+        {"name": "bob", "indexes": [{"name": "m", "mirror_cache_expiry": "60", "bases": ["a/b"], "options": {"x": 1}}]},
+    ]
+    taken = ArgumentSpecValidator({"users": option}).validate({"users": copy.deepcopy(users)})
+    assert not taken.error_messages
+    wanted = taken.validated_parameters["users"]
+    for index in wanted[1]["indexes"]:
+        for alias in ("remote_url", "remote_web_url_fmt"):
+            index.pop(alias, None)
+    assert completed(option, users) == wanted
 
 
 def test_what_is_right_is_told_to_the_roles(look, tmp_path):

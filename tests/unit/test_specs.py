@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from ansible_collections.wheelhouse.devpi.plugins.doc_fragments.users import ModuleDocFragment
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import USER_OPTIONS
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import USER_OPTIONS
 from ansible_collections.wheelhouse.devpi.plugins.modules import pypirc
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ def read(path: str) -> Any:
 
 def options(role: str) -> dict[str, dict[str, Any]]:
     specs = read(f"roles/{role}/meta/argument_specs.yml")
-    found: dict[str, dict[str, Any]] = specs["argument_specs"]["main"]["options"]
-    return found
+    return {name: option for entry in specs["argument_specs"].values() for name, option in entry["options"].items()}
 
 
 def defaults(role: str) -> dict[str, Any]:
