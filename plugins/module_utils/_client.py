@@ -368,7 +368,7 @@ class Client:
             others = [f"process {described}" for described, _addresses in named(strangers)]
             raise Stranger(
                 f"{asked} was not sent, for port {self._port} on {os.uname().nodename} is held by "
-                f"{' and '.join(others) or 'another account'} and not by a server of {self._server_user} "
+                f"{' and '.join(others) or 'another account'}, and not by a server of {self._server_user} "
                 "(server_user); stop that process, start devpi-server, and run again"
             )
 
