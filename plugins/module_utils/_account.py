@@ -11,9 +11,6 @@ import os
 import pwd
 from typing import Iterator
 
-# For what belongs to no account in particular
-NOBODY = pwd.struct_passwd(("nobody", "x", 65534, 65534, "", "/nonexistent", "/usr/sbin/nologin"))
-
 
 class AccountError(ValueError):
     """There is no such account, or the module may not act for it; the message names it and the way out."""
@@ -35,6 +32,11 @@ def acting_as(account: pwd.struct_passwd) -> Iterator[None]:
         os.seteuid(0)
         os.setegid(group)
         os.setgroups(groups)
+
+
+def nobody() -> pwd.struct_passwd:
+    """Return the account for what belongs to nobody in particular. Debian's number, whether or not the host has it."""
+    return pwd.struct_passwd(("nobody", "x", 65534, 65534, "", "/nonexistent", "/usr/sbin/nologin"))
 
 
 def account_of(owner: str | None) -> pwd.struct_passwd:

@@ -16,7 +16,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import NOBODY, acting_as
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as, nobody
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import (
     PathError,
     command_for,
@@ -191,7 +191,7 @@ def account_or_nobody(name: str) -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(name)
     except KeyError:
-        return NOBODY
+        return nobody()
 
 
 def as_account(account: pwd.struct_passwd) -> list[str]:

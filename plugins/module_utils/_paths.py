@@ -14,7 +14,7 @@ import stat
 from pathlib import Path
 from typing import ContextManager, Iterator
 
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import NOBODY, acting_as
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as, nobody
 
 _SYSTEM = """
 / /bin /boot /dev /etc /home /lib /lib32 /lib64 /libx32 /lost+found /media /mnt /opt /proc /root /run /sbin /snap /srv
@@ -193,7 +193,7 @@ def rights_at(path: str) -> ContextManager[None]:
     try:
         keeper = keeper_of(path)
     except PathError:
-        keeper = NOBODY
+        keeper = nobody()
     return contextlib.nullcontext() if keeper is None else acting_as(keeper)
 
 
