@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -78,8 +79,8 @@ def test_stranger_that_comes_after_the_look_at_the_host_is_told_nothing(
     run = play("wheelhouse.devpi.pypirc, swap, wheelhouse.devpi.users")
     assert run.code != 0
     assert "is held by process" in run.said, run.said
-    assert "of trudy, which runs /usr/bin/python3" in run.said
-    assert "and not by a server of devpi" in run.said
+    # what it runs is named too, where the kernel lets root look
+    assert re.search(r"\(\d+\) of trudy(, which runs \S+)?, and not by a server of devpi", " ".join(run.said.split()))
     assert not deployed.host.file("/home/trudy/heard").exists
     assert run.leaks() == []
 
