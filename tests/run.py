@@ -233,7 +233,7 @@ def integration() -> Iterator[Check | list[Check]]:
     alone = f"{folder}/test_release.py"
     with_tokens = (
         "test_devpi_token.py",
-        "test_devpi_venv.py",
+        "test_role_venv.py",
         "test_bound_tokens.py",
         "test_examples.py and devpi_token",
     )
