@@ -14,6 +14,7 @@ import hashlib
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import tomllib
 
@@ -49,15 +50,13 @@ def build_wheel(wheel_directory: str, config_settings: object = None, metadata_d
     return wheel.name
 
 
-def _metadata(project: dict[str, object]) -> str:
-    dependencies = project["dependencies"]
-    assert isinstance(dependencies, list)  # noqa: S101 - for mypy
+def _metadata(project: dict[str, Any]) -> str:
     return "".join(
         [
             f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n",
             f"Summary: {project['description']}\nLicense: {project['license']}\n",
             f"Requires-Python: {project['requires-python']}\n",
-            *(f"Requires-Dist: {dependency}\n" for dependency in dependencies),
+            *(f"Requires-Dist: {dependency}\n" for dependency in project["dependencies"]),
         ]
     )
 

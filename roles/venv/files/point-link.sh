@@ -67,7 +67,10 @@ if [ -d "$link" ] && [ ! -L "$link" ]; then
       mv -T -- "$link" "$aside"
       printf "%s\n" "moved $link to $aside"
       ;;
-    *) rmdir -- "$link" ;;
+    *)
+      # It was empty, or not there, when it was looked at.
+      rmdir -- "$link" || { rm -f -- "$directory.$name.link"; exit 1; }
+      ;;
   esac
 fi
 mv -fT -- "$directory.$name.link" "$link"
