@@ -585,10 +585,11 @@ def test_directory_with_any_name_is_one_source(environment: Environment) -> None
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root acts for other accounts")
 def test_link_in_the_directory_of_another_account_is_made_with_its_rights(
-    environment: Environment, tmp_path_factory: pytest.TempPathFactory
+    environment: Environment,
 ) -> None:
     account = pwd.getpwnam("nobody")
-    home = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    # other accounts cannot enter pytest's
+    home = Path(tempfile.mkdtemp(dir="/srv"))
     try:
         shutil.chown(home, account.pw_uid)
         link = home / "my $HOME; venv"
