@@ -389,8 +389,8 @@ class Preflight:
         if self.roles & {"pypirc", "client"}:
             self._owner(seen)
         if "venv" in self.roles and not self.problems:
-            given = (self.params[name] for name in ("venv_path", "python", "server_user"))
-            seen["environment"] = facts(*given, said=self._said)
+            path, python, account = (self.params[name] for name in ("venv_path", "python", "server_user"))
+            seen["environment"] = facts(path, python, account, self._said)
         return seen
 
     def _places(self, packages: list[str]) -> dict[str, str]:

@@ -78,6 +78,8 @@ awk '/^uv *==/ { on = 1 } on { print } on && !/\\$/ { on = 0 }' "$draft/devpi.lo
 run "$draft/bin/python" -m pip --disable-pip-version-check --no-cache-dir install --quiet --no-compile \
   --no-deps --require-hashes --requirement "$draft/uv.lock"
 unset PYTHONPATH
+# A busy machine takes its time.
+export UV_COMPILE_BYTECODE_TIMEOUT=0
 run "$draft/bin/uv" pip install --quiet --no-config --no-cache --python "$draft/bin/python" --exact \
   --no-deps --require-hashes --compile-bytecode --requirement "$draft/devpi.lock"
 run "$draft/bin/uv" pip check --quiet --python "$draft/bin/python"
