@@ -497,7 +497,7 @@ def test_environment_of_an_earlier_release_is_replaced(environment: Environment,
     assert (environment.path / "pyvenv.cfg").exists()
     assert environment.deploy().changed == [MADE, POINTED, REMOVED]
     assert environment.path.is_symlink()
-    assert [path.name for path in environment.directory.glob("*venv*")] == ["venv", "venvs"]
+    assert sorted(path.name for path in environment.directory.glob("*venv*")) == ["venv", "venvs"]
     assert [*environment.directory.glob(".*")] == []
     assert len([*wheels.directory.iterdir()]) == count
 
