@@ -26,6 +26,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import s
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._purge import purged, with_packages, with_purged
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
     FRESH_SERVER,
+    ROOT_PYPI,
     UPSTREAMS,
     USER_KEYS,
     Index,
@@ -167,7 +168,8 @@ def _user_step(user: User, observed: Mapping[str, Any] | None, passwords: Passwo
 def _index_step(index: Index, observed: Mapping[str, Any] | None) -> Change | None:
     keys = with_tox_results(index, observed)
     if observed is None:
-        body = {"type": index.type or "stage", **keys}
+        like_devpi_init = index.path == "root/pypi" and index.type == "mirror" and not keys.get("mirror_url")
+        body = {"type": index.type or "stage", **(ROOT_PYPI if like_devpi_init else {}), **keys}
         return Change("create", index.user, index.name, body, None, body)
     body = {key: value for key, value in keys.items() if differs(key, value, observed)}
     if not body:

@@ -94,12 +94,14 @@ TEXTS = ("title", "description", "custom_data", "email", "mirror_web_url_fmt")
 # The keys of 6 and of 7 with the address of a mirror's upstream
 UPSTREAMS = ("mirror_url", "remote_url")
 
-# What devpi-init makes, less the upstream of root/pypi, which is devpi's to know.
-FRESH_SERVER: dict[str, Any] = {
-    "root": {
-        "username": "root",
-        "indexes": {"pypi": {"type": "mirror", "volatile": False, "title": "PyPI"}},
-    }
+# What role server makes, by devpi-init --no-root-pypi
+FRESH_SERVER: dict[str, Any] = {"root": {"username": "root", "indexes": {}}}
+# What devpi-init itself makes of root/pypi. One that is declared without an upstream is made like this.
+ROOT_PYPI: dict[str, Any] = {
+    "mirror_url": "https://pypi.org/simple/",
+    "mirror_web_url_fmt": "https://pypi.org/project/{name}/",
+    "title": "PyPI",
+    "volatile": False,
 }
 
 SPECIAL_PRINCIPALS = (":ANONYMOUS:", ":AUTHENTICATED:")
@@ -427,7 +429,7 @@ class _Checks:
 
     def mirror(self, index: Index, observed: Mapping[str, Any] | None) -> Iterator[str]:
         url = index.keys.get("mirror_url")
-        if url is None and observed is None:
+        if url is None and observed is None and index.path != "root/pypi":
             yield f"{index.where}: a mirror needs a mirror_url; give the address of its upstream's simple page"
         if url is not None and not url.startswith(("http://", "https://")):
             yield f"{index.where}: mirror_url does not start with http:// or https://; give the whole address"

@@ -22,9 +22,9 @@ PROGRAM: dict[str, Any] = {
     "ansible_managed": "Ansible managed",
     "__devpi_program": {
         "name": "devpi",
-        "command": "/opt/devpi/venv/bin/devpi-server",
         "log_file": "/var/log/devpi.log",
     },
+    "__devpi_supervisor": {"commands": {"devpi": "/opt/devpi/venv/bin/devpi-server"}},
     "devpi_server_user": "nobody",
     "devpi_supervisor_directory": "/",
     "devpi_supervisor_autostart": True,
@@ -136,8 +136,9 @@ PATHS = (
 @given(PATHS)
 @example("/var/log/a b;c #d 100% %(here)s 'x' \"y")
 def test_paths_and_the_command_arrive_as_they_were_given(read, path):
-    program = {"name": "devpi", "command": shlex.quote(path) + " --port=1", "log_file": path}
-    found = read(__devpi_program=program, devpi_supervisor_directory=path)
+    commands = {"devpi": shlex.quote(path) + " --port=1"}
+    program = {"name": "devpi", "log_file": path}
+    found = read(__devpi_program=program, __devpi_supervisor={"commands": commands}, devpi_supervisor_directory=path)
     assert (found.directory, found.stdout_logfile) == (path, path)
     assert shlex.split(found.command) == [path, "--port=1"]
 
@@ -214,3 +215,26 @@ def test_a_log_that_others_can_replace_or_that_has_no_directory_is_named(host):
     assert "lies in /theirs, where another account can put something else" in problem
     (problem,) = on(host, "none/log")
     assert "is no directory" in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "ours"),
+    [
+        ("[program:devpi]\ncommand=/usr/sbin/nginx\n", False),
+        ("; Ansible managed\n[program:devpi]\ncommand=/usr/sbin/nginx\n", False),
+        ("[program:other]\ncommand=/opt/devpi/venv/bin/devpi-server\n", False),
+        (OURS + "[program:other]\ncommand=/usr/bin/other\n", False),
+        ("", False),
+        ("[program:devpi]\ncommand = /home/x/devpi_venv/bin/devpi-server --port=3141\nuser=x\n", True),
+    ],
+)
+def test_a_file_is_ours_where_it_runs_nothing_but_a_devpi_server(host, text, ours):
+    (host / "conf.d/devpi.conf").write_text(text)
+    assert _program_file.is_ours(host / "conf.d/devpi.conf") is ours
+
+
+def test_only_our_own_workers_are_known(host):
+    (host / "conf.d/devpi-worker-9.conf").write_text("[program:devpi-worker-9]\ncommand=/usr/bin/celery worker\n")
+    ours = "[program:devpi-worker-2]\ncommand=/opt/devpi/venv/bin/devpi-server --requests-only --port=1\n"
+    (host / "conf.d/devpi-worker-2.conf").write_text(ours)
+    assert _program_file.workers_of("devpi") == {"devpi-worker-2"}
