@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -85,21 +87,67 @@ def test_rebooted_host_serves_again(deployed: Target, kept: str) -> None:
     assert "kept-1-py3-none-any.whl" in page(deployed, kept, 60)
 
 
+def with_descendants(pid: int) -> set[int]:
+    """Return the process and all that it has started, and that these have, as far as they are there."""
+    parents = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            fields = (process / "stat").read_text("utf-8", "replace").rsplit(")", 1)[1].split()
+            parents[int(process.name)] = int(fields[1])
+    found, new = set(), {pid}
+    while new:
+        found |= new
+        new = {child for child, parent in parents.items() if parent in new} - found
+    return found
+
+
+def kill_all_of(run: subprocess.Popen[str]) -> None:
+    """Kill a run at once with all that it has started, and wait for their end.
+
+    Each worker of Ansible's leads a session of its own, so the process group of the run is not all of it.
+    """
+    held: set[int] = set()
+    while run.poll() is None and with_descendants(run.pid) - held:
+        # What is stopped starts nothing more, and what it has started keeps it as its parent.
+        for pid in with_descendants(run.pid) - held:
+            held.add(pid)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+    for pid in held:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    run.wait()
+    end = time.monotonic() + 30
+    while any(lives(pid) for pid in held):
+        assert time.monotonic() < end, held
+        time.sleep(0.05)
+
+
+def lives(pid: int) -> bool:
+    """Whether the process is there and not merely waits for somebody to ask how it ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def kill_at(target: Target, task: str, seconds: float) -> None:
     """Start a deployment, and cut both it and its host off some seconds into the task."""
     with subprocess.Popen(
         target.command(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     ) as run:
-        assert run.stdout
-        said = ""
-        for line in run.stdout:
-            said += line
-            if line.startswith(f"TASK [{task}"):
-                break
-        else:
-            pytest.fail(f"no task {task}:\n{said}")
-        time.sleep(seconds)
-        os.killpg(run.pid, signal.SIGKILL)
+        try:
+            assert run.stdout
+            said = ""
+            for line in run.stdout:
+                said += line
+                if line.startswith(f"TASK [{task}"):
+                    break
+            else:
+                pytest.fail(f"no task {task}:\n{said}")
+            time.sleep(seconds)
+        finally:
+            kill_all_of(run)
     # what the module had started on the host would otherwise go on to its end
     subprocess.run(["docker", "restart", "--time", "0", target.name], check=True, capture_output=True)
     target.host.run("systemctl is-system-running --wait")

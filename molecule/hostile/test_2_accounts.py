@@ -122,10 +122,28 @@ def test_server_directory_that_is_a_link_of_the_account_leads_nowhere(deployed: 
         before = facts(deployed, precious)
         run = deploy(deployed, {"devpi_state": "stopped", "devpi_server_dir": f"{home}/data"})
         assert run.code != 0
-        assert f"devpi_server_dir {home}/data" in run.said
+        assert f"devpi_server_dir {home}/data is a symbolic link to {precious}" in " ".join(run.said.split())
+        assert "chown" not in run.said
         assert facts(deployed, precious) == before
     finally:
         deployed.host.check_output(f"rm -rf {home}")
+
+
+def test_configuration_of_the_accounts_own_decides_nothing(deployed: Target) -> None:
+    """devpi-server by itself takes it before the system's."""
+    home = deployed.host.check_output("getent passwd devpi").split(":")[5]
+    own = f"{home}/.config/devpi-server"
+    script = f"mkdir -p {own}; echo devpi-server: >{own}/devpi-server.yml; echo '  port: 3999' >>{own}/devpi-server.yml"
+    deployed.host.check_output("runuser -u devpi -- sh -euc %s", script)
+    try:
+        deployed.host.check_output("supervisorctl restart devpi")
+        run = deploy(deployed)
+        assert run.code == 0, run.said
+        assert "is not read by the server" in " ".join(run.said.split())
+        assert deployed.host.check_output("ss -Hltn 'sport = :3999'") == ""
+        assert deployed.host.check_output("ss -Hltn 'sport = :3141'") != ""
+    finally:
+        deployed.host.check_output(f"rm -rf {home}/.config")
 
 
 def test_file_of_roots_that_is_linked_hard_into_the_directory_stays_roots(deployed: Target, precious: str) -> None:
@@ -180,7 +198,7 @@ def test_process_of_another_account_is_asked_nothing(
     run = deploy(deployed, None, *arguments)
     assert run.code != 0
     assert "devpi_port 3141 on " in run.said
-    assert f"({pid})" in run.said
+    assert f"({pid}) of mallory" in run.said
     assert not deployed.host.file("/home/mallory/heard").exists
 
 
@@ -290,7 +308,7 @@ def test_another_account_for_data_that_are_there_is_refused_with_the_way_out(dep
     run = deploy(deployed, {"devpi_server_user": "other"})
     assert run.code != 0
     assert "belong to devpi, and devpi_server_user is other; set it to devpi, or stop the server" in run.said
-    assert f"chown -R other: {SERVER_DIR}" in run.said
+    assert f"chown -R --no-dereference other: {SERVER_DIR}" in run.said
     assert "Traceback" not in run.said
     assert deployed.files() == before
     assert deployed.host.check_output("supervisorctl pid devpi") == pid

@@ -78,7 +78,8 @@ def test_stranger_that_comes_after_the_look_at_the_host_is_told_nothing(
     run = play("wheelhouse.devpi.pypirc, swap, wheelhouse.devpi.users")
     assert run.code != 0
     assert "is held by process" in run.said, run.said
-    assert "of trudy and not by a server of devpi" in run.said
+    assert "of trudy, which runs /usr/bin/python3" in run.said
+    assert "and not by a server of devpi" in run.said
     assert not deployed.host.file("/home/trudy/heard").exists
     assert run.leaks() == []
 

@@ -38,7 +38,9 @@ def deploy(deployed: Target, *arguments: str, owner: str = "alex") -> tuple[Run,
     return run, time.monotonic() - begun
 
 
-def assert_refused(deployed: Target, words: list[str], *arguments: str, owner: str = "alex") -> None:
+def assert_refused(
+    deployed: Target, words: list[str], *arguments: str, owner: str = "alex", without: list[str] | None = None
+) -> None:
     before = deployed.host.check_output(f"ls -lAR {HOME} 2>/dev/null || true")
     run, took = deploy(deployed, *arguments, owner=owner)
     assert run.code != 0, run.said
@@ -46,6 +48,7 @@ def assert_refused(deployed: Target, words: list[str], *arguments: str, owner: s
     assert "Nothing was changed." in said
     for word in words:
         assert word in said, run.said
+    assert [word for word in without or () if word in said] == []
     assert took < SOON
     assert deployed.host.check_output(f"ls -lAR {HOME} 2>/dev/null || true") == before
     assert run.leaks() == []
@@ -54,6 +57,22 @@ def assert_refused(deployed: Target, words: list[str], *arguments: str, owner: s
 @pytest.mark.parametrize(
     ("file", "script", "words"),
     [
+        (".pypirc", "mkdir .pypirc", "is a directory"),
+        (".pypirc", "printf '\\377' >.pypirc", "is not UTF-8"),
+        (".pypirc", "ln -s /etc/new .pypirc", ": alex may not write in /etc"),
+        (".devpi", "ln -s /etc .devpi", ", where the devpi client keeps its files"),
+        (".devpi/client/current.json", "mkdir -p .devpi/client/current.json", "is a directory"),
+        (".devpi/client/current.json", "mkdir -p .devpi/client; echo x >.devpi/client/current.json", "is not JSON"),
+        (
+            ".devpi/client/auth.json",
+            "mkdir -p .devpi/client; ln -s /etc/shadow .devpi/client/auth.json",
+            "cannot be read by alex",
+        ),
+        (
+            ".devpi/client/current.json",
+            "mkdir -p .devpi/client; printf '\\377' >.devpi/client/current.json",
+            "is not UTF-8",
+        ),
         (".pypirc", "mkfifo .pypirc", "is a named pipe"),
         (".pypirc", "ln -s /dev/zero .pypirc", "is a device"),
         (".pypirc", "truncate -s 10G .pypirc", "is larger than"),
@@ -70,8 +89,10 @@ def assert_refused(deployed: Target, words: list[str], *arguments: str, owner: s
 )
 def test_what_is_in_the_way_is_named(deployed: Target, alex: Host, file: str, script: str, words: str) -> None:
     as_alex(alex, script)
+    linked = "ln -s /etc" in script
+    way_out = "remove the link" if linked else "move it away"
     assert_refused(
-        deployed, [f"{HOME}/{file} {words}", "move it away" if words != "cannot be read by alex" else "chown"]
+        deployed, [f"{HOME}/{file}{'' if words[0] in ':,' else ' '}{words}", way_out], without=["chown", "chmod"]
     )
 
 

@@ -26,6 +26,8 @@ PROGRAM = {
     "redirect_stderr": "true",
 }
 COMMAND = "/home/ubuntu/devpi_venv/bin/devpi-server"
+# The page leaves it to devpi-server to find, which would take one of the account's own first.
+CONFIGURED = f"{COMMAND} --configfile=/etc/xdg/devpi-server/devpi-server.yml"
 # Beside the page's names the list has pypi: flit knows it without a list, and would no longer with one that lacks it.
 PYPIRC = {
     "distutils": {"index-servers": "\npypi\nlatexhelperpypi\ntestpypi"},
@@ -47,7 +49,7 @@ def test_programs_keys_are_the_pages(host: Host, key: str, value: str) -> None:
 
 
 def test_programs_command_is_the_pages(host: Host) -> None:
-    assert program(host)["command"].split()[0] == COMMAND
+    assert program(host)["command"] == CONFIGURED
 
 
 def test_pypirc_is_the_pages(host: Host) -> None:
@@ -97,6 +99,6 @@ def open_to_the_network() -> Iterator[None]:
 
 @pytest.mark.usefixtures("open_to_the_network")
 def test_one_variable_opens_it_to_the_network(host: Host) -> None:
-    assert program(host)["command"] == f"{COMMAND} --host=0.0.0.0 --port=3141"
+    assert program(host)["command"] == f"{CONFIGURED} --host=0.0.0.0 --port=3141"
     listeners = host.check_output("ss --no-header --listening --tcp --numeric 'sport = :3141'")
     assert [line.split()[3] for line in listeners.splitlines()] == ["0.0.0.0:3141"]

@@ -248,7 +248,7 @@ def test_malformed_requests_do_no_harm(
     given = json.dumps({"index": INDEX, "team": token("team"), "root": token("root")})
     command = ["docker", "exec", "--interactive", host.backend.get_hostname(), "python3", "-c", script]
     done = subprocess.run(
-        [*command, "2026", "10000", "100"], input=given, capture_output=True, text=True, check=False, timeout=200
+        [*command, "2026", "10000", "300"], input=given, capture_output=True, text=True, check=False, timeout=400
     )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)

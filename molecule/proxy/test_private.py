@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from molecule.conftest import Layout, Shell
     from molecule.proxy.conftest import Outside, Runs
 
+ONLY_ON = "devpi-proxy-13"
 WHEEL = "front-1.0-py3-none-any.whl"
 PAGE = "/team/dev/+simple/front/"
 JSON = "Accept: application/json"

@@ -60,9 +60,11 @@ type:
   description:
     - V(stage) holds packages of one's own, V(mirror) serves another index's. devpi-server 7 calls them V(local) and
       V(remote); both spellings hold for every server.
+    - Or a type that a plugin of the server brings, such as V(constrained) of devpi-constrained. Such an index has what
+      a stage has, and what the plugin defines in O(@options). Whether there is such a type, only the server
+      tells, when the index is made.
     - A new index is a V(stage) where this is not set. The type of an index that exists cannot be changed.
   type: str
-  choices: [stage, mirror, local, remote]
 volatile:
   description:
     - Whether releases can be replaced and deleted. The server's default for a new index is V(true).
@@ -144,7 +146,10 @@ mirror_provides_core_metadata:
     6.20; 7 has no such key.
   type: bool
 options:
-  description: Keys that a plugin of the server defines, each with the value as the server stores it.
+  description:
+    - Settings that a plugin of the server defines, by name, such as C(constraints). They are compared with what the
+      server shows, so write each value as it stores it, a list of lines as a list.
+    - What has an option of its own is refused here. Settings that are not named stay as they are.
   type: dict
 accept_dependency_confusion:
   description: Acknowledge what V(*) in O(@mirror_whitelist) means.
@@ -195,7 +200,7 @@ def _options(text: str, path: str, indent: int) -> str:
 
 
 class ModuleDocFragment:
-    """The options whose specs are in ``_tree``."""
+    """The options whose specs are in ``_declared``."""
 
     DOCUMENTATION: str = (
         USERS

@@ -72,7 +72,7 @@ import sys
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import flaws_of_password
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import flaws_of_password
 
 # argon2-cffi's own since 21.2, which passlib and with it devpi-server takes over.
 MEMORY_COST = 65536  # KiB

@@ -76,15 +76,14 @@ OF_THE_ROLE = "role_path"
 
 @functools.lru_cache(maxsize=None)
 def specs_of(role: str) -> Mapping[str, Mapping[str, Any]]:
-    """Return the options in a role's argument spec, empty where it is none of the collection's."""
+    """Return the options in a role's argument spec, of all entry points, empty where it is none of the collection's."""
     try:
         text = (ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
     except OSError:
         return {}
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     spec = yaml.load(text, Loader=loader)  # noqa: S506 - either of these is a safe loader
-    options: dict[str, Mapping[str, Any]] = spec["argument_specs"]["main"]["options"]
-    return options
+    return {name: option for each in spec["argument_specs"].values() for name, option in each["options"].items()}
 
 
 @functools.lru_cache(maxsize=None)

@@ -34,6 +34,11 @@ def acting_as(account: pwd.struct_passwd) -> Iterator[None]:
         os.setgroups(groups)
 
 
+def nobody() -> pwd.struct_passwd:
+    """Return the account for what belongs to nobody in particular. Debian's number, whether or not the host has it."""
+    return pwd.struct_passwd(("nobody", "x", 65534, 65534, "", "/nonexistent", "/usr/sbin/nologin"))
+
+
 def account_of(owner: str | None) -> pwd.struct_passwd:
     """Return the owner's account; raise AccountError if there is none or the module may not act for it."""
     runs_as = os.geteuid()

@@ -15,7 +15,7 @@ import re
 import unicodedata
 from typing import Any, Iterator, Mapping, Sequence
 
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import secrets_in
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import secrets_in
 
 # What both Ansible's specs and its filter bool take for a truth value
 TRUTH = {"yes": True, "on": True, "true": True, "1": True, "no": False, "off": False, "false": False, "0": False}
@@ -96,6 +96,16 @@ def typed(option: Mapping[str, Any], value: object) -> Any:
         element = {"type": option.get("elements", "raw")}
         return [typed(element, each) for each in value]
     return value
+
+
+def completed(option: Mapping[str, Any], value: object) -> Any:
+    """Return a value without `disagreements` as a module's argument spec leaves it: typed, with all options there."""
+    known = option.get("options")
+    if value is None or known is None:
+        return option.get("default") if value is None else typed(option, value)
+    if isinstance(value, Mapping):
+        return {name: completed(sub, value.get(name)) for name, sub in known.items()}
+    return [completed({"options": known}, each) for each in value] if isinstance(value, (list, tuple)) else None
 
 
 def described(value: object, *, secret: bool = False) -> str:

@@ -26,8 +26,7 @@ from urllib.parse import quote, urlsplit
 
 from ansible.module_utils.basic import env_fallback
 from ansible.module_utils.urls import Request, make_context
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import user_name
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import accounts_on, listeners_on
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import accounts_on, listeners_on, named
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account import find
 
 RETRY_AFTER = (0.2, 0.6)  # seconds before the second and the third attempt of a read
@@ -361,14 +360,15 @@ class Client:
         if not there:
             raise self._unreachable(asked, ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED)))
         if account is None or there != {account.pw_uid}:
-            others = [
-                f"process {each.holder} of {user_name(each.uid)}"
+            strangers = [
+                each
                 for each in listeners_on(self.host, self._port)
-                if account is None or each.uid != account.pw_uid
+                if account is None or each.accounts != {account.pw_uid}
             ]
+            others = [f"process {described}" for described, _addresses in named(strangers)]
             raise Stranger(
                 f"{asked} was not sent, for port {self._port} on {os.uname().nodename} is held by "
-                f"{' and '.join(others) or 'another account'} and not by a server of {self._server_user} "
+                f"{' and '.join(others) or 'another account'}, and not by a server of {self._server_user} "
                 "(server_user); stop that process, start devpi-server, and run again"
             )
 

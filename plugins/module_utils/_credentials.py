@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import stat
 from pathlib import Path
 
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._draft import draft_of, remove_leftovers
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import exposed, unfit
 
 LONGEST = 65536
+# Drafts of all passwords have one name, so that each run finds what a killed one left. No devpi user's has a + in it.
+DRAFT_OF, DRAFT = "password", "+draft"
 
 
 class CredentialsError(Exception):
@@ -76,7 +80,6 @@ class Credentials:
         finally:
             os.close(handle)
         self._examined = True
-        self._examined = True
 
     def _examine(self, handle: int, apart: str) -> None:
         seen = os.fstat(handle)
@@ -118,10 +121,17 @@ class Credentials:
             os.close(handle)
         return password
 
+    def remove_leftovers(self) -> None:
+        """Remove the drafts that runs which were killed left; nothing where the directory is not fit for passwords."""
+        with contextlib.suppress(CredentialsError):
+            self.examine()
+            remove_leftovers(self.directory / DRAFT_OF, DRAFT)
+
     def obtain(self, user: str) -> str:
         """Return the password in the user's file, which is made with a new password where it is missing.
 
-        The file appears whole or not at all and is never readable by others. One that another run made meanwhile wins.
+        The file appears whole or not at all and is never readable by others. One that another run made meanwhile wins,
+        and the draft of one that is at work stays.
 
         :raises CredentialsError: the file cannot be read or written.
         """
@@ -129,23 +139,18 @@ class Credentials:
         if there is not None:
             return there
         password = secrets.token_urlsafe(24)
-        draft = self.directory / f".{secrets.token_hex(8)}"
         try:
             for above in reversed([each for each in self.directory.parents if not each.exists()]):
                 above.mkdir(0o755, exist_ok=True)
             self.directory.mkdir(0o700, exist_ok=True)
             self.examine()
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-                file.write(password + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            try:
+            with draft_of(self.directory / DRAFT_OF, suffix=DRAFT) as draft:
+                os.write(draft.descriptor, f"{password}\n".encode())
+                os.fsync(draft.descriptor)
                 # A link, unlike a rename, refuses to replace what is there.
-                os.link(draft, self.path(user))
-            except FileExistsError:
-                return self.obtain(user)
-            finally:
-                draft.unlink()
+                os.link(draft.path, self.path(user))
+        except FileExistsError:
+            return self.obtain(user)
         except OSError as error:
             raise CredentialsError(
                 f"{error.filename}: {error.strerror}; the password of {user} is kept there"

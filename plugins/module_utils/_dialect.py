@@ -52,7 +52,7 @@ def understood_index(config: Mapping[str, Any], version: tuple[int, ...] | None)
     of_6 = {old: config[new] for old, new in KEYS.items() if new in config}
     kinds = {new: old for old, new in TYPES.items()}
     of_6["type"] = kinds.get(config.get("type", "local"), config.get("type"))
-    if of_6["type"] == "stage":
+    if of_6["type"] != "mirror":
         of_6["mirror_whitelist"] = ["*"] if EVERY_PROJECT in config.get("project_inheritance_rules", ()) else []
         inheritance = {new: old for old, new in INHERITANCE.items()}
         rule = config.get("trust_inheritance_rules_from", INHERITANCE["intersection"])

@@ -16,8 +16,8 @@ from email.parser import Parser
 from pathlib import Path
 from typing import Iterator
 
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import PROJECT_NAME
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._pep440 import parse
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import PROJECT_NAME
 
 # The fields of the upload form by the header of the core metadata that they come from.
 FIELDS = {

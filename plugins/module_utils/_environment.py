@@ -16,8 +16,15 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError, exposed, keeper_of, unfit
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as, nobody
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import (
+    PathError,
+    command_for,
+    exposed,
+    keeper_of,
+    rights_at,
+    unfit,
+)
 
 STORE = "/opt/devpi/venvs"
 STAMP = "installed-from"
@@ -26,7 +33,6 @@ DIGEST = re.compile(r"[0-9a-f]{16}")
 # What the releases before the store wrote into an environment: the interpreter, and the digest of the lock.
 FORMER_STAMP = re.compile(rb"\S+ [0-9a-f]{64}\n")
 DEBIAN_DEFAULTS = Path("/usr/share/python3/debian_defaults")
-NOBODY = pwd.struct_passwd(("nobody", "x", 65534, 65534, "", "/nonexistent", "/usr/sbin/nologin"))
 
 
 class Occupant(NamedTuple):
@@ -62,7 +68,11 @@ def resolved(venv_path: str, store: str = STORE) -> Path:
         raise PathError(f"{venv_path} leads to {target}, and there is no environment; run role venv")
     place = exposed(str(target / "bin" / "python"))
     if place is not None and os.geteuid() == 0:
-        raise PathError(f"{venv_path} leads to {target}, and others than root can change {place}; chown it to root")
+        give = command_for("chown root:", place)
+        raise PathError(
+            f"{venv_path} leads to {target}, and others than root can change {place}; "
+            f"{f'give it to root: {give}' if give else 'remove the link and run role venv'}"
+        )
     return target
 
 
@@ -87,13 +97,15 @@ def occupant(path: str, store: str = STORE) -> Occupant:
     if os.geteuid() == 0:
         keeper_of(path)
     try:
-        seen = Path(path).lstat()
+        with rights_at(path):
+            seen = Path(path).lstat()
+            target = Path(os.readlink(path)) if stat.S_ISLNK(seen.st_mode) else Path()
+            mounted = os.path.ismount(path)
     except FileNotFoundError:
         return Occupant("nothing")
     except OSError as error:
         raise PathError(f"{path} cannot be looked at ({error.strerror}); name another place") from None
     if stat.S_ISLNK(seen.st_mode):
-        target = Path(os.readlink(path))
         if _in_store(target, store):
             return Occupant("link", target.name)
         raise PathError(
@@ -102,14 +114,15 @@ def occupant(path: str, store: str = STORE) -> Occupant:
         )
     if not stat.S_ISDIR(seen.st_mode):
         raise PathError(f"{path} is a file; move it away, or name another path")
-    if os.path.ismount(path):
+    if mounted:
         raise PathError(f"{path} is where a file system is mounted; name a path below it")
     return Occupant(_kind_of_directory(path))
 
 
 def _kind_of_directory(path: str) -> str:
     try:
-        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with rights_at(path):
+            directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise PathError(f"{path} cannot be looked at ({error.strerror}); name another place") from None
     try:
@@ -118,8 +131,9 @@ def _kind_of_directory(path: str) -> str:
                 return "empty"
         if is_former(directory):
             return "former"
-        if _is_file(directory, "pyvenv.cfg") and _is_file(directory, "bin/devpi-server"):
-            return "foreign"
+        with rights_at(path):
+            if _is_file(directory, "pyvenv.cfg") and _is_file(directory, "bin/devpi-server"):
+                return "foreign"
     finally:
         os.close(directory)
     raise PathError(
@@ -177,7 +191,7 @@ def account_or_nobody(name: str) -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(name)
     except KeyError:
-        return NOBODY
+        return nobody()
 
 
 def as_account(account: pwd.struct_passwd) -> list[str]:
@@ -193,7 +207,14 @@ def closed_to(account: pwd.struct_passwd, path: str) -> Path | None:
 
     :param path: absolute; what does not exist is passed over.
     """
-    ways = (Path(path), Path(os.path.realpath(path)))
-    parents = [parent for way in ways for parent in reversed(way.parents) if parent.exists()]
     with acting_as(account):
-        return next((parent for parent in parents if not os.access(parent, os.X_OK, effective_ids=True)), None)
+        for way in (Path(path), Path(os.path.realpath(path))):
+            for parent in reversed(way.parents):
+                try:
+                    parent.lstat()
+                except OSError:
+                    # There is none, or it lies below a file.
+                    break
+                if not os.access(parent, os.X_OK, effective_ids=True):
+                    return parent
+    return None

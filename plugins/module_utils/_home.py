@@ -12,7 +12,14 @@ import re
 from pathlib import Path
 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as, user_name
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import (
+    SYSTEM_DIRECTORIES,
+    command_as,
+    command_for,
+    link_at,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import Pypirc, PypircError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc_file import find, refuse_closed
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._reading import UnfitFile, read_file
 
 
@@ -28,22 +35,26 @@ class Home:
 
     def problem(self) -> str:
         """Return why nothing can be kept there, as the end of a sentence with the way out; empty where it can."""
-        name = self.account.pw_name
         if os.geteuid() not in (0, self.account.pw_uid):
             return (
                 f"is another account than {user_name(os.geteuid())}, who runs this; set become: true (ansible_become), "
                 f"or name {user_name(os.geteuid())}"
             )
         with acting_as(self.account):
-            if not self.path.is_absolute() or not self.path.exists():
+            if not self.path.is_absolute() or not os.path.lexists(self.path):
                 return (
                     f"has the home directory {self.path}, and there is none; make it, or name an account that has one"
                 )
-            if not self.path.is_dir():
+            if not _is_directory(self.path):
                 return f"has the home directory {self.path}, which is none; name an account that has one"
             if not os.access(self.path, os.W_OK | os.X_OK, effective_ids=True):
-                return f"may not write in its home directory {self.path}; give it to {name} with chown"
+                return f"may not write in its home directory {self.path}; {self._own_home()}"
         return ""
+
+    def _own_home(self) -> str:
+        shared = os.path.realpath(self.path) in SYSTEM_DIRECTORIES
+        give = "" if shared else command_for(f"chown {self.account.pw_name}:", self.path)
+        return f"name an account that may{f', or give it the directory: {give}' if give else ''}"
 
     def pypirc_problem(self) -> str:
         """Return why ~/.pypirc cannot be merged, with the way out; empty where it can."""
@@ -60,9 +71,18 @@ class Home:
             return f"{path} is {unfit}; move it away"
         except PermissionError:
             # One that root put there is mended with the file.
-            return "" if self._is_roots(path) else f"{path} cannot be read by {self.account.pw_name}; chown it"
+            if not self._is_roots(path):
+                return f"{path} cannot be read by {self.account.pw_name}; {self._way_out(path, 'chmod u+rw')}"
         except FileNotFoundError:
-            return ""
+            pass
+        except OSError as error:
+            return f"{path} cannot be read ({error.strerror}); move it away"
+        try:
+            target, found = find(str(path), self.account)
+            Pypirc.parse(found.text, str(path))
+            refuse_closed(str(path), target, self.account)
+        except PypircError as error:
+            return str(error)
         except OSError as error:
             return f"{path} cannot be read ({error.strerror}); move it away"
         return ""
@@ -74,31 +94,78 @@ class Home:
             with acting_as(self.account):
                 if not os.path.lexists(path):
                     return ""
-                if not path.is_dir():
-                    return f"{path} is no directory, and the devpi client of {name} keeps its files there; move it away"
-                if not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
-                    return f"{name} may not write in {path}, where the devpi client keeps its files; chown it"
-        current = self.path / ".devpi" / "client" / "current.json"
+                is_directory = _is_directory(path)
+                writable = os.access(path, os.W_OK | os.X_OK, effective_ids=True)
+            if not is_directory:
+                return (
+                    f"{path} is no directory that {name} may enter, and the devpi client of {name} keeps its files "
+                    "there; move it away"
+                )
+            if not writable:
+                return (
+                    f"{name} may not write in {path}, where the devpi client keeps its files; "
+                    f"{self._way_out(path, 'chmod u+rwx')}"
+                )
+        problems = (self._unfit_settings(path) for path in (self._current, self._current.with_name("auth.json")))
+        return next(filter(None, problems), "")
+
+    @property
+    def _current(self) -> Path:
+        return self.path / ".devpi" / "client" / "current.json"
+
+    def _unfit_settings(self, path: Path) -> str:
+        """Return why the devpi client could not read one of its files, or not write it again."""
+        name = self.account.pw_name
+        keeps = f"and the devpi client of {name} keeps its settings there"
         try:
             with acting_as(self.account):
-                read_file(str(current))
+                there = os.path.lexists(path)
+                writable = os.access(path, os.W_OK, effective_ids=True)
+                text = read_file(str(path)).decode("utf-8")
+            settings = json.loads(text) if text.strip() else {}
         except FileNotFoundError:
-            return ""
+            return f"{path} is a symbolic link to nothing, {keeps}; remove the link" if there else ""
         except UnfitFile as unfit:
-            return f"{current} is {unfit}, and the devpi client of {name} keeps its settings there; move it away"
+            return f"{path} is {unfit}, {keeps}; move it away"
+        except UnicodeDecodeError:
+            return f"{path} is not UTF-8, {keeps}; move it away"
+        except (ValueError, RecursionError) as error:
+            line = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
+            return f"{path} is not JSON{line}, {keeps}; move it away"
+        except PermissionError:
+            return f"{path} cannot be read by {name}, {keeps}; {self._way_out(path, 'chmod u+rw')}"
         except OSError as error:
-            return f"{current} cannot be read by {name} ({error.strerror}); move it away"
+            return f"{path} cannot be read by {name} ({error.strerror}); move it away"
+        if not writable:
+            return f"{path} cannot be written by {name}, {keeps}; {self._way_out(path, 'chmod u+rw')}"
+        # Of JSON that is no object the client takes nothing, and puts its own in the place.
+        for key in ("index", "login") if isinstance(settings, dict) and path == self._current else ():
+            value = settings.get(key)
+            if value is not None and not (isinstance(value, str) and value.isprintable()):
+                return f"{path} has no address as its {key}, {keeps}; move it away"
         return ""
+
+    def _way_out(self, path: Path, command: str) -> str:
+        """Return what to do about what the person may not use; nothing that would be done to what a link leads to."""
+        with acting_as(self.account):
+            link = link_at(path)
+            try:
+                own = path.lstat().st_uid == self.account.pw_uid
+            except OSError:
+                own = False
+        if link:
+            return f"it is a symbolic link to {link}: remove the link"
+        return command_as(self.account, command, path) if own else "move it away"
 
     def client_index(self) -> str:
         """Return the URL of the index that the devpi client uses, or else of the server; empty where it uses none."""
         try:
             with acting_as(self.account):
-                content = read_file(str(self.path / ".devpi" / "client" / "current.json"))
+                content = read_file(str(self._current))
             used = json.loads(content)
             # Of a server without an index it keeps the URL to log in at.
             url = used.get("index") or re.sub(r"\+login$", "", used.get("login") or "")
-            return str(url).rstrip("/")
+            return url.rstrip("/") if url.isprintable() else ""
         except (OSError, ValueError, AttributeError, TypeError, RecursionError):
             return ""
 
@@ -108,3 +175,11 @@ class Home:
                 return path.lstat().st_uid == 0 and not path.is_symlink()
             except OSError:
                 return False
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        # A link may lead to where the account may not look.
+        return False

@@ -14,27 +14,83 @@ import socket
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import user_name
+
 LISTEN = "0A"
 DELETED = " (deleted)"
+
+
+class Process(NamedTuple):
+    """One process.
+
+    :param pid: its process id.
+    :param parent: that of the process that started it.
+    :param name: as it calls itself, without characters that do not print.
+    :param uid: the account whose rights it has; None where that cannot be seen.
+    :param command: its command line, one item a word.
+    :param executable: the file that it runs, links resolved; empty where it cannot be looked into.
+    """
+
+    pid: int
+    parent: int
+    name: str
+    uid: int | None
+    command: list[str]
+    executable: str
+
+    @property
+    def holder(self) -> str:
+        """The process for a person to read, ``nginx (812)``."""
+        return f"{self.name} ({self.pid})"
 
 
 class Listener(NamedTuple):
     """One listening socket.
 
     :param address: the local address, ``127.0.0.1`` or ``::``.
-    :param holder: the process for a person to read, ``nginx (812)``.
-    :param commands: the command lines of the processes that may hold it, one item a word. It is one process, except
-        where a container keeps even root from looking into other accounts' processes: then it is all of one account.
     :param uid: the account that opened it. The kernel tells this of every socket.
-    :param executables: the files that the processes which hold it run, links resolved. None of a process that cannot be
-        looked into is among them.
+    :param processes: those that hold it, without those that one of them has started: a server and its workers are one.
+        Where a container keeps even root from looking into other accounts' processes, all of that account.
+    :param certain: whether they hold it, and not only may.
     """
 
     address: str
-    holder: str
-    commands: list[list[str]]
     uid: int
-    executables: list[str]
+    processes: list[Process]
+    certain: bool = True
+
+    @property
+    def holder(self) -> str:
+        """The processes for a person to read."""
+        joint = " and " if self.certain else " or "
+        return joint.join(each.holder for each in self.processes) or "that cannot be seen from here"
+
+    @property
+    def described(self) -> str:
+        """The processes with their accounts, and with what they run where they call themselves something else."""
+        told = []
+        for each in self.processes:
+            of = user_name(self.uid if each.uid is None else each.uid)
+            runs = "" if Path(each.executable).name.startswith(each.name) or not each.executable else each.executable
+            runs = f", which runs {runs if runs.isprintable() else repr(runs)}" if runs else ""
+            told.append(f"{each.holder} of {of}{runs}")
+        joint = " and " if self.certain else " or "
+        return joint.join(told) or f"of {user_name(self.uid)} that cannot be seen from here"
+
+    @property
+    def commands(self) -> list[list[str]]:
+        """The command lines of the processes."""
+        return [each.command for each in self.processes]
+
+    @property
+    def executables(self) -> list[str]:
+        """The files that the processes run, as far as they can be looked into."""
+        return [each.executable for each in self.processes if each.executable]
+
+    @property
+    def accounts(self) -> set[int]:
+        """The account that opened the socket, and those that hold it now."""
+        return {self.uid, *(each.uid for each in self.processes if self.certain and each.uid is not None)}
 
 
 class _Socket(NamedTuple):
@@ -49,21 +105,20 @@ def listeners_on(host: str, port: int) -> list[Listener]:
     :param host: an address or a name; a wildcard collides with every address.
     :param port: the TCP port.
     """
+    sockets = list(_sockets(host, port))
+    if not sockets:
+        return []
+    holders, closed = _holders({each.inode for each in sockets})
     found = []
-    for each in _sockets(host, port):
-        holders = _holders(each)
-        commands = [_text(process / "cmdline").split("\0") for process in holders]
-        holder = " or ".join(f"{_text(process / 'comm').strip()} ({process.name})" for process in holders)
-        found.append(
-            Listener(
-                str(each.address),
-                holder or "that cannot be seen from here",
-                commands,
-                each.uid,
-                [executable for process in holders for executable in executable_of(process.name)],
-            )
-        )
-    return found
+    gone = False
+    for each in sockets:
+        held = holders.get(each.inode, [])
+        may = [] if held else [process for process in closed if process.uid == each.uid]
+        gone = gone or not (held or may)
+        found.append((each, Listener(str(each.address), each.uid, _first(held or may), bool(held))))
+    # One that nobody holds may have been closed while its holder was looked for.
+    there = {each.inode for each in _sockets(host, port)} if gone else set()
+    return [listener for each, listener in found if listener.processes or each.inode in there]
 
 
 def accounts_on(host: str, port: int) -> set[int]:
@@ -77,6 +132,14 @@ def accounts_on(host: str, port: int) -> set[int]:
     return {each.uid for each in _sockets(host, port)}
 
 
+def named(listeners: list[Listener]) -> list[tuple[str, str]]:
+    """Return who holds the sockets, each once: the process as :attr:`Listener.described` has it, and its addresses."""
+    found: dict[str, list[str]] = {}
+    for each in listeners:
+        found.setdefault(each.described, []).append(each.address)
+    return [(described, " and ".join(sorted(set(addresses)))) for described, addresses in found.items()]
+
+
 def held_by(listener: Listener, uid: int, *executables: str) -> bool:
     """Whether the listener is held by a process of that account which runs one of these executables.
 
@@ -88,7 +151,7 @@ def held_by(listener: Listener, uid: int, *executables: str) -> bool:
     :param executables: paths; links are followed, so that an environment's ``bin/python`` stands for the interpreter
         behind it. Give those of each environment that the process may have been started from.
     """
-    if listener.uid != uid:
+    if listener.accounts != {uid}:
         return False
     wanted = {os.path.realpath(executable) for executable in executables}
     return not listener.executables or any(each in wanted for each in listener.executables)
@@ -134,20 +197,70 @@ def executable_of(pid: int | str) -> list[str]:
     return [path[: -len(DELETED)] if path.endswith(DELETED) else path]
 
 
-def _holders(held: _Socket) -> list[Path]:
-    """Return the directory below /proc of the process that holds the socket, or of all that may."""
-    may = []
-    for process in Path("/proc").glob("[0-9]*"):
+def process(pid: int) -> Process | None:
+    """Return what is to be known of a process; None where there is none."""
+    status = _text(Path(f"/proc/{pid}/status"))
+    if not status:
+        return None
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    name = _text(Path(f"/proc/{pid}/comm")).rstrip("\n")
+    executables = executable_of(pid)
+    return Process(
+        pid,
+        int(fields.get("PPid", "0")),
+        "".join(each if each.isprintable() else "?" for each in name) or "a process",
+        # The real, the effective and two more; the effective one is whose rights it has.
+        int(fields["Uid"].split()[1]) if "Uid" in fields else None,
+        _text(Path(f"/proc/{pid}/cmdline")).split("\0"),
+        executables[0] if executables else "",
+    )
+
+
+def _holders(inodes: set[str]) -> tuple[dict[str, list[Process]], list[Process]]:
+    """Return the processes that hold each of the sockets, and those that cannot be looked into."""
+    wanted = {f"socket:[{inode}]": inode for inode in inodes}
+    pids: dict[str, list[int]] = {}
+    closed = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        pid = int(directory.name)
         try:
-            if any(os.readlink(fd) == f"socket:[{held.inode}]" for fd in (process / "fd").iterdir()):
-                return [process]
+            held = {target for target in open_files(pid) if target in wanted}
         except PermissionError:
-            if process.stat().st_uid == held.uid:
-                may.append(process)
-        except OSError:
-            # It ended while it was looked at.
+            closed.append(pid)
             continue
-    return may
+        for target in held:
+            pids.setdefault(wanted[target], []).append(pid)
+    found = {inode: [each for each in map(process, sorted(some)) if each] for inode, some in pids.items()}
+    return found, [each for each in map(process, sorted(closed)) if each]
+
+
+def open_files(pid: int) -> Iterator[str]:
+    """Tell what a process has open, as far as that stays open meanwhile.
+
+    :raises PermissionError: it cannot be looked into.
+    """
+    directory = f"/proc/{pid}/fd"
+    try:
+        names = os.listdir(directory)  # noqa: PTH208 - numbers are all that is wanted
+    except PermissionError:
+        raise
+    except OSError:
+        # It ended.
+        return
+    for name in names:
+        try:
+            yield os.readlink(f"{directory}/{name}")
+        except PermissionError:
+            raise
+        except OSError:
+            # It closed this one.
+            continue
+
+
+def _first(processes: list[Process]) -> list[Process]:
+    """Return those that none of the others has started, and not the init system, which keeps sockets for others."""
+    pids = {each.pid for each in processes} - {1}
+    return [each for each in processes if each.parent not in pids and each.pid != 1] or processes
 
 
 def _text(path: Path) -> str:

@@ -13,9 +13,14 @@ from typing import Any, Callable, Iterable, Mapping
 from urllib.parse import quote, unquote
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._checks import listed
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import Client, ClientError, RequestFailed
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._converge import _listed, connect
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import CredentialsError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import (
+    FORBIDDEN_IN_NAMES,
+    PROJECT_NAME,
+    SPECIAL_PRINCIPALS,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._distribution import (
     Distribution,
     DistributionError,
@@ -23,11 +28,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._distribution imp
     read,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._pep440 import parse
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
-    FORBIDDEN_IN_NAMES,
-    PROJECT_NAME,
-    SPECIAL_PRINCIPALS,
-)
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._session import connect, kept_passwords
 
 # The words of devpi-server 6 and 7
 MIRRORS = ("mirror", "remote")
@@ -408,14 +409,13 @@ def converge(module: AnsibleModule) -> None:
     problem = check(module.params)
     if problem:
         module.fail_json(msg=problem)
-    directory = module.params["credentials_dir"]
     done: list[Step] = []
     try:
-        client = connect(module, Credentials(directory) if directory else None)
+        client = connect(module, kept_passwords(module))
         plan = _Plan(client, module.params)
         plan.make()
         if plan.problems:
-            module.fail_json(msg="Nothing was changed." + _listed(plan.problems))
+            module.fail_json(msg="Nothing was changed." + listed(plan.problems))
         if plan.steps:
             client.login()
         if not module.check_mode:

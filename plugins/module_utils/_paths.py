@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
+import shlex
 import stat
 from pathlib import Path
-from typing import Iterator
+from typing import ContextManager, Iterator
+
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as, nobody
 
 _SYSTEM = """
 / /bin /boot /dev /etc /home /lib /lib32 /lib64 /libx32 /lost+found /media /mnt /opt /proc /root /run /sbin /snap /srv
@@ -162,14 +166,66 @@ def keeper_of(path: str) -> pwd.struct_passwd | None:
         return None
     seen = place.stat()
     if seen.st_uid == 0 or seen.st_mode & stat.S_IWOTH or (seen.st_mode & stat.S_IWGRP and _shared(seen)):
+        close = "" if str(place) in SYSTEM_DIRECTORIES else command_for("chmod go-w", place)
         raise PathError(
             f"{path} lies in {place}, where others can put something else in its place; name a directory in which "
-            f"only its owner can write, or chmod go-w {place}"
+            f"only its owner can write{f', or {close}' if close else ''}"
         )
     try:
         return pwd.getpwuid(seen.st_uid)
     except KeyError:
-        raise PathError(f"{path} lies in {place}, whose owner {seen.st_uid} is no account here; chown it") from None
+        give = command_for("chown root:", place)
+        raise PathError(
+            f"{path} lies in {place}, whose owner {seen.st_uid} is no account here; name another place"
+            f"{f', or give that one to root: {give}' if give else ''}"
+        ) from None
+
+
+def rights_at(path: str) -> ContextManager[None]:
+    """Return a block in which root looks at what is at `path` with no more rights than whoever could have put it there.
+
+    Where that is root alone, these are root's own; where it may be several accounts, nobody's.
+
+    :param path: absolute; it need not exist.
+    """
+    if os.geteuid() != 0:
+        return contextlib.nullcontext()
+    try:
+        keeper = keeper_of(path)
+    except PathError:
+        keeper = nobody()
+    return contextlib.nullcontext() if keeper is None else acting_as(keeper)
+
+
+def command_for(command: str, path: str | Path) -> str:
+    """Return a command line that root may be told to run on what is at `path`.
+
+    Nothing is returned where another account could put a link on the way, so that it would be run on something else.
+
+    :param command: as it stands before the path.
+    :param path: absolute. Links of root's are resolved.
+    """
+    return "" if exposed(str(path)) is not None else f"{command} {shlex.quote(os.path.realpath(path))}"
+
+
+def command_as(account: pwd.struct_passwd, command: str, path: str | Path) -> str:
+    """Return a command line that does with an account's rights what the account may do itself, wherever links lead.
+
+    :param account: the one that owns what is at `path`.
+    :param command: as it stands before the path.
+    :param path: absolute.
+    """
+    rights = "" if account.pw_uid == 0 else f"runuser -u {account.pw_name} -- "
+    return f"{rights}{command} {shlex.quote(str(path))}"
+
+
+def link_at(path: str | Path) -> str:
+    """Return where a symbolic link in the place leads, as messages show it; nothing where there is none."""
+    try:
+        target = os.readlink(path)
+    except OSError:
+        return ""
+    return target if target.isprintable() else repr(target)
 
 
 def _shared(seen: os.stat_result) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils import _paths
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._reading import UnfitFile, read_file
 
 # Where Debian has them
 MAIN_FILE = Path("/etc/supervisor/supervisord.conf")
@@ -110,7 +111,9 @@ def is_ours(path: Path) -> bool:
     sections = re.findall(r"^\[([^]]*)\]", _text(path), re.MULTILINE)
     commands = re.findall(r"^command\s*[=:]\s*(.*)$", _text(path), re.MULTILINE | re.IGNORECASE)
     named = [section for section in sections if section != f"program:{path.stem}"]
-    return not named and bool(commands) and all(re.search(r"/devpi-server\b", command) for command in commands)
+    return (
+        not named and bool(commands) and all(re.search(r"/bin/devpi-server(?![\w.-])", command) for command in commands)
+    )
 
 
 def workers_of(program: str) -> set[str]:
@@ -173,6 +176,7 @@ def _included() -> list[Path]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    except OSError:
+        # A pipe that nobody writes to is not waited for.
+        return read_file(str(path)).decode("utf-8", "replace")
+    except (OSError, UnfitFile):
         return ""

@@ -19,7 +19,15 @@ from pathlib import Path
 from typing import ContextManager, Iterator
 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as, attributes, user_name
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError, exposed, keeper_of, unfit
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import (
+    PathError,
+    command_as,
+    command_for,
+    exposed,
+    keeper_of,
+    link_at,
+    unfit,
+)
 
 NODEINFO, DATABASE = ".nodeinfo", ".sqlite"
 # What devpi-init leaves in every directory that it fills
@@ -107,20 +115,18 @@ class Place:
         """Tell which directory keeps the account from the place."""
         for parent in reversed(Path(self.path).parents):
             try:
-                seen = parent.stat()
-                if self.account is None:
-                    passes = bool(seen.st_mode & stat.S_IXOTH)
-                else:
-                    with acting_as(self.account):
-                        passes = os.access(parent, os.X_OK, effective_ids=True)
+                with contextlib.nullcontext() if self.account is None else acting_as(self.account):
+                    others = parent.stat().st_mode & stat.S_IXOTH
+                    passes = bool(others) if self.account is None else os.access(parent, os.X_OK, effective_ids=True)
             except FileNotFoundError:
                 return
             except OSError:
                 passes = False
             if not passes:
+                enter = command_for("chmod o+x", parent)
                 yield (
                     f"{self.called} lies below {parent}, which {self.user} may not enter (devpi_server_user); name "
-                    f"another place, or chmod o+x {parent}"
+                    f"another place{f', or {enter}' if enter else ''}"
                 )
                 return
 
@@ -149,18 +155,19 @@ class ServerDirectory(Place):
             try:
                 handle = self._opened()
             except FileNotFoundError:
-                if Path(self.path).is_symlink():
+                if link_at(self.path):
                     raise ServerDirectoryError(f"{self.called} is a link to nothing; remove it") from None
                 return _Seen()
-            except NotADirectoryError:
-                raise ServerDirectoryError(
-                    f"{self.called} is no directory, or lies below something that is none; name another, or move away "
-                    "what is there"
-                ) from None
             except OSError as error:
+                what = (
+                    "is no directory, or lies below something that is none"
+                    if isinstance(error, NotADirectoryError)
+                    else f"cannot be opened ({error.strerror}) with the rights of {user_name(os.geteuid())}"
+                )
+                link = link_at(self.path)
                 raise ServerDirectoryError(
-                    f"{self.called} cannot be opened ({error.strerror}) with the rights of "
-                    f"{(self.keeper() or pwd.getpwuid(os.geteuid())).pw_name}; give the directory to {self.user}"
+                    f"{self.called} {f'is a symbolic link to {link}, and ' if link else ''}{what}; "
+                    f"{'remove the link' if link else 'move away what is there'}, or name another"
                 ) from None
             try:
                 entries = {}
@@ -193,8 +200,17 @@ class ServerDirectory(Place):
 
     def _foreign(self, itself: os.stat_result, entries: dict[str, os.stat_result]) -> str:
         holds_data = bool(DATA & set(entries))
+        keeper = self.keeper()
+        with self.rights():
+            # One of the account's own. Root's are no trap.
+            link = "" if keeper is None else link_at(self.path)
         if not holds_data and any(not _may_be_left(name) for name in entries):
             named = ", ".join(sorted(entries)[:3]) + (" and more" if len(entries) > 3 else "")
+            if link:
+                return (
+                    f"{self.called} is a symbolic link to {link}, which holds {named}, which no devpi-server has put "
+                    "there; remove the link, or name a directory that is empty or not there"
+                )
             return (
                 f"{self.called} holds {named}, which no devpi-server has put there; name a directory that is empty or "
                 f"not there, like {self.path}/devpi"
@@ -204,6 +220,17 @@ class ServerDirectory(Place):
         if itself.st_uid == 0 and not entries and self.keeper() is None:
             return ""
         owner = user_name(itself.st_uid)
+        if link:
+            return (
+                f"{self.called} is a symbolic link to {link}, which belongs to {owner}, and devpi-server runs as "
+                f"{self.user} (devpi_server_user); remove the link, or name a directory of {self.user}'s own"
+            )
+        give = self._give(entries)
+        if not give:
+            return (
+                f"{self.called} belongs to {owner}, and devpi-server runs as {self.user} (devpi_server_user); move it "
+                "away, or name another directory"
+            )
         what = "and the devpi data in it belong" if holds_data else "belongs"
         make = (
             ""
@@ -212,11 +239,19 @@ class ServerDirectory(Place):
         )
         return (
             f"{self.called} {what} to {owner}, and devpi_server_user is {self.user}; set it to {owner}, or stop the "
-            f"server and give all of it to {self.user}: {make}chown -R {self.user}: {shlex.quote(self.path)}"
+            f"server and give all of it to {self.user}: {make}{give}"
             if itself.st_uid != 0
             else f"{self.called} {what} to root, and devpi-server runs as {self.user} (devpi_server_user); give it to "
-            f"that account: {make}chown -R {self.user}: {shlex.quote(self.path)}"
+            f"that account: {make}{give}"
         )
+
+    def _give(self, entries: dict[str, os.stat_result]) -> str:
+        """Return the command that gives the directory to the account; nothing where it could give away something else.
+
+        That is so where another account leads to it by a link, or has linked somebody's file into it.
+        """
+        hard = any(seen.st_nlink > 1 and not stat.S_ISDIR(seen.st_mode) for seen in entries.values())
+        return "" if hard else command_for(f"chown -R --no-dereference {self.user}:", self.path)
 
     def _bad_entries(self, entries: dict[str, os.stat_result]) -> Iterator[str]:
         for name in sorted({*DATA, SECRET} & set(entries)):
@@ -227,21 +262,46 @@ class ServerDirectory(Place):
             elif self.account is not None and seen.st_uid != self.account.pw_uid:
                 owner = user_name(seen.st_uid)
                 # Whoever is told to give a file away must not be tricked into giving away another by a hard link to it.
+                give = "" if seen.st_nlink > 1 else command_for(f"chown --no-dereference {self.user}:", self.path)
                 way_out = (
-                    "move it away, and put there a copy that belongs to that account"
-                    if seen.st_nlink > 1
-                    else f"chown --no-dereference {self.user}: {shlex.quote(path)}"
+                    f"{give}/{name}" if give else "move it away, and put there a copy that belongs to that account"
                 )
                 yield (
                     f"{path} ({self.variable}) belongs to {owner}, and devpi-server runs as {self.user} "
                     f"(devpi_server_user); {way_out}"
                 )
         files = entries.get(FILES)
-        if files is not None and self.account is not None and files.st_uid != self.account.pw_uid:
+        path = f"{self.path}/{FILES} ({self.variable})"
+        if files is None:
+            return
+        if stat.S_ISLNK(files.st_mode):
+            # One of the account's own may lead to another disk.
+            if self.account is not None and files.st_uid != self.account.pw_uid:
+                yield (
+                    f"{path} is a symbolic link that {user_name(files.st_uid)} made, and devpi-server runs as "
+                    f"{self.user} (devpi_server_user); remove the link, and put the directory itself there"
+                )
+        elif not stat.S_ISDIR(files.st_mode):
+            yield f"{path} is {_kind(files)} and should be a directory; move it away"
+        elif self.account is not None and files.st_uid != self.account.pw_uid:
+            give = command_for(f"chown -R --no-dereference {self.user}:", self.path)
             yield (
-                f"{self.path}/{FILES} ({self.variable}) belongs to {user_name(files.st_uid)}, and devpi-server runs as "
-                f"{self.user} (devpi_server_user); give the release files to that account"
+                f"{path} belongs to {user_name(files.st_uid)}, and devpi-server runs as {self.user} "
+                f"(devpi_server_user); {f'give it to that account: {give}/{FILES}' if give else 'move it away'}"
             )
+
+    def release_files_problem(self) -> str:
+        """Return why nginx could not read the release files, with the way out; nothing where it could."""
+        try:
+            files = self._look().entries.get(FILES)
+        except ServerDirectoryError:
+            return ""
+        if files is None or not stat.S_ISLNK(files.st_mode):
+            return ""
+        return (
+            f"{self.path}/{FILES} ({self.variable}) is a symbolic link, and root, who opens the release files to "
+            f"nginx, follows none of {self.user}'s; put the directory itself there"
+        )
 
     def half(self) -> str:
         """Return what keeps a database from being made or used: one of its two files is missing. Else nothing."""
@@ -313,18 +373,19 @@ class SecretFile(Place):
 
     def _problems(self) -> Iterator[str]:
         above = Path(self.path).parent
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             if stat.S_IMODE(above.stat().st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
+                close = command_for("chmod go-w", above)
                 yield (
                     f"{self.called} lies in {above}, where others can write, and devpi-server takes no secret from "
-                    f"there; chmod go-w {above}, or name another"
+                    f"there; name another{f', or {close}' if close else ''}"
                 )
         try:
             handle = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             return
         except OSError as error:
-            link = Path(self.path).is_symlink()
+            link = link_at(self.path)
             yield (
                 f"{self.called} {'is a link' if link else f'cannot be read ({error.strerror})'}; put the secret itself "
                 "there, or leave the variable as it is for one that is generated"
@@ -340,7 +401,10 @@ class SecretFile(Place):
                     f"devpi-server runs as, {self.user} (devpi_server_user); name another, or one that is not there"
                 )
             elif stat.S_IMODE(seen.st_mode) & 0o077:
-                yield f"{self.called} can be read by others, and devpi-server takes no such secret; chmod 0600 it"
+                yield (
+                    f"{self.called} can be read by others, and devpi-server takes no such secret; "
+                    f"{command_as(self.account, 'chmod 0600', self.path)}"
+                )
             elif not _is_secret(os.read(handle, LONGEST_SECRET + 1)):
                 yield (
                     f"{self.called} holds no secret: one is a line of {SHORTEST_SECRET} bytes or more, as "

@@ -5,13 +5,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
 from pathlib import Path
 from typing import Iterator
 
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import Listener, held_by
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import (
+    Listener,
+    Process,
+    held_by,
+    open_files,
+    process,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._supervisord import Supervisord, SupervisordError
 
 PROGRAM = "devpi-server"
@@ -32,7 +39,7 @@ def is_server(listener: Listener, account: pwd.struct_passwd | None, venv_path: 
     if account is None:
         return False
     interpreters = [f"{venv_path}/bin/python", *map(str, _debians_and_ours())]
-    called = any(Path(word).name == PROGRAM for command in listener.commands for word in command)
+    called = any(_is_called(each) for each in listener.processes)
     return called and held_by(listener, account.pw_uid, *interpreters)
 
 
@@ -51,32 +58,42 @@ def started_by_hand(
     :param program: the name of supervisor's program; its workers are that name and ``-worker-`` and a number.
     :returns: the process id of each, and supervisor's name for it, which is empty where no supervisor runs it.
     """
-    pids = {int(number) for each in listeners for number in re.findall(r"\((\d+)\)", each.holder)}
+    # Where it cannot be seen who holds the port, each of the account's processes may.
+    pids = {holder.pid for each in listeners for holder in each.processes if each.certain or _is_called(holder)}
     pids |= _users_of(os.path.realpath(f"{server_dir}/.sqlite"), account.pw_uid)
     names = _supervised() if pids else {}
     found = []
     for pid in sorted(pids):
-        name = names.get(pid, "")
+        line = [pid, *_ancestors(pid)]
+        if len(line) == 1 and process(pid) is None:
+            # It ended meanwhile.
+            continue
+        if any(ancestor in pids for ancestor in line[1:]):
+            # A worker is no server of its own.
+            continue
+        name = next((names[each] for each in line if each in names), "")
         if name != program and not re.fullmatch(re.escape(program) + r"-worker-\d+", name):
-            if not name and names == {} and _comm(_parent(pid)) == SUPERVISORD:
+            if not name and names == {} and any(_is_supervisord(each) for each in line[1:]):
                 # It does not answer now, and is all the same who started it.
                 continue
             found.append((pid, name))
     return found
 
 
+def _is_called(each: Process) -> bool:
+    return any(Path(word).name == PROGRAM for word in each.command)
+
+
 def _users_of(path: str, uid: int) -> set[int]:
     found = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
-            if process.stat().st_uid != uid or not any(Path(word).name == PROGRAM for word in words):
-                continue
-            if any(os.readlink(each) == path for each in (process / "fd").iterdir()):
-                found.add(int(process.name))
-        except OSError:
-            # It ended meanwhile, or a container keeps even root from looking.
+    for directory in Path("/proc").glob("[0-9]*"):
+        there = process(int(directory.name))
+        if there is None or there.uid != uid or not _is_called(there):
             continue
+        # A container may keep even root from looking.
+        with contextlib.suppress(PermissionError):
+            if path in open_files(there.pid):
+                found.add(there.pid)
     return found
 
 
@@ -88,16 +105,17 @@ def _supervised() -> dict[int, str]:
         return {}
 
 
-def _parent(pid: int) -> int:
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return 0
-    return int(status.rsplit(")", 1)[1].split()[1])
+def _ancestors(pid: int) -> list[int]:
+    """Return the process that started this one, the one that started that, and so on."""
+    found: list[int] = []
+    there = process(pid)
+    while there is not None and there.parent > 0 and there.parent not in found:
+        found.append(there.parent)
+        there = process(there.parent)
+    return found
 
 
-def _comm(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
+def _is_supervisord(pid: int) -> bool:
+    there = process(pid)
+    # Whoever may call itself so: root's alone is believed.
+    return there is not None and there.name == SUPERVISORD and there.uid == 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-from typing import Any, Iterator, Mapping
+from typing import Iterator, Mapping
 from urllib.parse import urlsplit
 
 LISTENS = "the server listens at devpi_host and devpi_port alone; set these"
@@ -218,29 +218,6 @@ def permission_problems(restrict_modify: object) -> list[str]:
             "all; name who may"
         ]
     return []
-
-
-def number_problems(numbers: Mapping[str, Any]) -> list[str]:
-    """Return which numbers devpi-server could not start with.
-
-    :param numbers: by the names of the variables; ``devpi_server_threads``, ``devpi_server_argon2_memory_cost`` (KiB),
-        ``devpi_server_argon2_time_cost`` and ``devpi_server_argon2_parallelism``, or some of these.
-    """
-    most = {"devpi_server_threads": MANY_THREADS, "devpi_server_argon2_memory_cost": 2**22}
-    found, good = [], {}
-    for name, value in numbers.items():
-        highest = most.get(name, 1000)
-        if isinstance(value, bool) or not re.fullmatch("[0-9]{1,9}", str(value)) or not 1 <= int(value) <= highest:
-            found.append(f"{name} is {shown(value)}, and has to be a whole number from 1 to {highest}")
-        else:
-            good[name] = int(value)
-    memory, lanes = (good.get(f"devpi_server_argon2_{each}") for each in ("memory_cost", "parallelism"))
-    if memory and lanes and memory < 8 * lanes:
-        found.append(
-            f"devpi_server_argon2_memory_cost is {memory}, and argon2 needs 8 KiB for each of its {lanes} lanes "
-            f"(devpi_server_argon2_parallelism); give {8 * lanes} or more"
-        )
-    return found
 
 
 def shown(value: object) -> str:

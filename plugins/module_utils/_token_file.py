@@ -28,16 +28,14 @@ MODE = 0o600
 
 @dataclass(frozen=True)
 class Unfinished:
-    """What a run set out to do that did not come to its end.
+    """What tells the tokens that a run may leave behind: revoked are those that have a mark and that no file holds.
 
-    :param user: whose token was to be made.
-    :param restrictions: of that token, as the server lists them.
-    :param replaces: the id of that user's token in whose place it was to come, if there was one.
+    :param user: whose tokens they are.
+    :param marks: of a new token its restriction ``not_before``, of the one that it replaces the id.
     """
 
     user: str
-    restrictions: tuple[str, ...]
-    replaces: tuple[str, ...]
+    marks: tuple[str, ...]
 
 
 class TokenFile:
@@ -62,12 +60,19 @@ class TokenFile:
             )
         with acting_as(account):
             self.target = Path(os.path.realpath(path))
-            self.has_directory = self.target.parent.is_dir()
+            # What another than the owner is told to do must not be done to what a link leads to.
+            linked = Path(path).is_symlink()
+            self._way_out = f"remove the link {path}" if linked else "move it away"
+            try:
+                self.has_directory = self.target.parent.is_dir()
+            except PermissionError:
+                # There may be one, where the account may not look.
+                self.has_directory = True
             writable = self.has_directory and os.access(self.target.parent, os.W_OK | os.X_OK, effective_ids=True)
         if self.has_directory and not writable:
             raise TokenError(
-                f"path: {account.pw_name} may not write in {self.target.parent}; give the directory to "
-                f"{account.pw_name}, or name another path"
+                f"path: {account.pw_name} may not write in {self.target.parent}; "
+                f"{f'remove the link {path}, or ' if linked else ''}name a path in a directory of {account.pw_name}'s"
             )
         self.note = self.target.with_name(f".{self.target.name}.unfinished")
         self._handle = -1
@@ -88,8 +93,8 @@ class TokenFile:
             ) from None
         except PermissionError as error:
             raise TokenError(
-                f"path: {self.account.pw_name} cannot read {self.target} ({error.strerror}); give the file to "
-                f"{self.account.pw_name} with chown, or name another path"
+                f"path: {self.account.pw_name} cannot read {self.target} ({error.strerror}); {self._way_out}, or name "
+                "another path"
             ) from None
         if text and not re.fullmatch(r"devpi-[A-Za-z0-9_=-]*", text):
             raise TokenError(f"path: {self.target} holds no devpi token; move the file away, or name another path")
@@ -131,7 +136,7 @@ class TokenFile:
             return None
         try:
             left = json.loads(read_open(handle))
-            return Unfinished(left["user"], tuple(left["restrictions"]), tuple(left["replaces"]))
+            return Unfinished(left["user"], tuple(left["marks"]))
         except (ValueError, KeyError, TypeError):
             # One that is empty, or was cut off, was not followed by a request.
             return None
@@ -189,16 +194,16 @@ class TokenFile:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise TokenError(
-                f"path: {self.note}, where a run notes what it is about, cannot be opened ({error.strerror}); remove it"
-            ) from None
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            problem = f"cannot be opened ({error.strerror}); remove it"
+        else:
+            seen = os.fstat(handle)
+            if stat.S_ISREG(seen.st_mode) and seen.st_uid == self.account.pw_uid:
+                return handle
             os.close(handle)
-            raise TokenError(f"path: {self.note}, where a run notes what it is about, is no file; remove it")
-        if os.fstat(handle).st_uid != self.account.pw_uid:
-            os.close(handle)
-            raise TokenError(
-                f"path: {self.note} belongs to somebody else, who could have written anything there; remove it, "
-                "or name a path in a directory where others cannot write"
-            )
-        return handle
+            problem = "is no file; remove it"
+            if stat.S_ISREG(seen.st_mode):
+                problem = (
+                    "belongs to somebody else, who could have written anything there; remove it, or name a path in a "
+                    "directory where others cannot write"
+                )
+        raise TokenError(f"path: {self.note}, where a run notes what it is about, {problem}")

@@ -18,7 +18,7 @@ from datetime import datetime, timezone
 from typing import Any, Iterable, Iterator, Mapping
 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import Client, ClientError, RequestFailed
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import FORBIDDEN_IN_NAMES, PROJECT_NAME
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import FORBIDDEN_IN_NAMES, PROJECT_NAME
 
 # What devpi-server asks for where a token may be used; it never lets one change users.
 PERMISSIONS = [
@@ -33,7 +33,8 @@ PERMISSIONS = [
     "upload",
 ]
 LISTS = ("allowed", "indexes", "projects")
-MARK = "not_before=-"
+BEGIN = "not_before="
+MARK = f"{BEGIN}-"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 TIME = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?)?")
 CLOCKS = 300  # seconds by which a clock may be set, or two clocks differ
@@ -177,7 +178,7 @@ class Declared:
     renew_before: int
 
     def restrictions(self, now: int, *, marked: bool) -> dict[str, Any]:
-        """Return what the server is to store of a new token."""
+        """Return what the server is to store of a new token, with a mark where it may have one."""
         body: dict[str, Any] = {name: list(each) for name, each in self.lists.items()}
         body["expires"] = "never"
         if self.lifetime is not None or self.ends is not None:
@@ -281,34 +282,33 @@ def declared_token(params: Mapping[str, Any], now: int) -> Declared:
     )
 
 
-def stored(body: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the restrictions that the server keeps and lists for what was sent, in its order."""
-    return tuple(
-        f"{name}={','.join(value) if isinstance(value, list) else value}" for name, value in sorted(body.items())
-    )
-
-
 class NoSuchUser(ClientError):  # noqa: N818 - named for what happened, as those of the client
     """The server has no user of this name."""
 
 
-class TokenApi:
-    """The tokens on one server.
+def shown(tokens: Iterable[Token]) -> list[dict[str, Any]]:
+    """Return the tokens as a module returns them."""
+    return [{"id": token.id, **described(token.restrictions)} for token in tokens]
 
-    :param client: as the user who may manage them.
+
+class TokenApi:
+    """The tokens of one user on one server.
+
+    :param client: as somebody who may manage them.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, user: str) -> None:
         self.client = client
+        self.user = user
         self.changed = False
 
-    def require_plugin(self, user: str) -> None:
-        """Ask without a login, where a server that has the plugin denies what one without it does not know.
+    def login(self) -> None:
+        """Log in, after a look without a login, where a server that has the plugin denies what another does not know.
 
         :raises TokenError: the server hasn't the plugin.
         """
         try:
-            self.client.get_json(f"/{user}/+tokens")
+            self.client.get_json(f"/{self.user}/+tokens")
         except RequestFailed as error:
             if error.status == 404:
                 raise TokenError(
@@ -318,42 +318,45 @@ class TokenApi:
                 ) from None
             if error.status not in (401, 403):
                 raise
+        self.client.login()
 
-    def of(self, user: str) -> list[Token]:
+    def listed(self) -> list[Token]:
         """Return the user's tokens by their ids.
 
         :raises NoSuchUser: there is none of this name.
         """
         try:
-            listed = self.client.get_json(f"/{user}/+tokens")["tokens"]
+            listed = self.client.get_json(f"/{self.user}/+tokens")["tokens"]
         except RequestFailed as error:
             if error.status != 404:
                 raise
             raise NoSuchUser(
-                f"the devpi-server at {self.client.url} has no user {user}; make the user first, or correct user"
+                f"the devpi-server at {self.client.url} has no user {self.user}; make the user first, or correct user"
             ) from None
-        return [Token(user, token_id, tuple(listed[token_id].get("restrictions", ()))) for token_id in sorted(listed)]
+        return [
+            Token(self.user, token_id, tuple(listed[token_id].get("restrictions", ()))) for token_id in sorted(listed)
+        ]
 
-    def accepts(self, user: str, secret: str) -> bool:
+    def accepts(self, secret: str) -> bool:
         """Whether the server takes the token, as it does not after a change of its own secret."""
         try:
-            status = self.client.with_token(user, secret).get_json("/+api")["authstatus"]
+            status = self.client.with_token(self.user, secret).get_json("/+api")["authstatus"]
         except RequestFailed as error:
             if error.status != 403:
                 raise
             return False
         return bool(status[0] == "ok")
 
-    def create(self, user: str, body: Mapping[str, Any]) -> str:
+    def create(self, body: Mapping[str, Any]) -> str:
         """Return the secret of a new token."""
-        secret = str(self.client.post(f"/{user}/+token-create", body).result["token"])
+        secret = str(self.client.post(f"/{self.user}/+token-create", body).result["token"])
         self.changed = True
         return secret
 
-    def revoke(self, user: str, token_id: str) -> None:
+    def revoke(self, token_id: str) -> None:
         """Have the server forget the token; one that is gone already is as good."""
         try:
-            self.client.delete(f"/{user}/+tokens/{token_id}")
+            self.client.delete(f"/{self.user}/+tokens/{token_id}")
         except RequestFailed as error:
             if error.status != 404:
                 raise

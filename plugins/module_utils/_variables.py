@@ -19,6 +19,12 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._arguments import
     typed,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import NO_USER
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import (
+    User,
+    flaws_of_hash,
+    flaws_of_name,
+    flaws_of_password,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._program_file import unfit_value
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import PypircError, Repository
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._requirements import (
@@ -27,16 +33,12 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._requirements imp
     pin_problem,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_settings import (
+    MANY_THREADS,
     environment_problems,
     option_problems,
+    permission_problems,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tokens import PERMISSIONS, TokenError, declared_token
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
-    User,
-    flaws_of_hash,
-    flaws_of_name,
-    flaws_of_password,
-)
 
 Check = Callable[[str, Any], Iterator[str]]
 
@@ -97,13 +99,19 @@ def _of_one(name: str, option: Mapping[str, Any], value: object) -> Iterator[str
         return
     value = typed(option, value)
     if isinstance(value, str) and not value.strip():
-        if name not in MAY_BE_EMPTY:
+        if option.get("default") != "" and name not in MAY_BE_EMPTY:
             yield f"{name} is empty; give it a value, or take its line out"
         elif value:
             yield f"{name} has spaces alone in it; leave it empty, or give it a value"
         return
-    if name in CHECKS:
-        yield from CHECKS[name](name, value)
+    check = CHECKS.get(name) or _usual_check(name, option)
+    if check:
+        yield from check(name, value)
+
+
+def _usual_check(name: str, option: Mapping[str, Any]) -> Check | None:
+    """Return what a value is held against by its type and its name alone."""
+    return _path if option.get("type") == "path" else BY_ENDING.get(name.rpartition("_")[2])
 
 
 def _told(sentence: str, *texts: object) -> str:
@@ -295,9 +303,9 @@ _account = _matching(ACCOUNT, "name of an account", "write it as alice or web-1"
 
 def _group(place: str, value: str) -> Iterator[str]:
     if value == "root":
-        yield f"{place} is root, which nginx's workers are no members of; name their group, such as www-data"
+        yield f"{place} is root, and no service should be a member of that; name the service's own, such as www-data"
         return
-    yield from _matching(ACCOUNT, "name of a group", "name that of nginx's workers, such as www-data")(place, value)
+    yield from _matching(ACCOUNT, "name of a group", "write it as www-data")(place, value)
 
 
 def _program(place: str, value: str) -> Iterator[str]:
@@ -356,7 +364,9 @@ def _server_options(place: str, value: Mapping[str, object]) -> Iterator[str]:
 
 
 def _modifiers(place: str, value: str) -> Iterator[str]:
-    for name in value.split(","):
+    wrong = permission_problems(value)
+    yield from wrong
+    for name in [] if wrong else value.split(","):
         yield from _devpi_name("user")(place, name.strip().lstrip(":"))
 
 
@@ -441,53 +451,50 @@ def _users(place: str, value: list[Mapping[str, Any]]) -> Iterator[str]:
                 yield from _url(f"{here}.indexes[{position}].mirror_url", index["mirror_url"])
 
 
+# By the last word of a name
+BY_ENDING: dict[str, Check] = {
+    "group": _group,
+    "networks": _each(_network),
+    "owner": _account,
+    "password": _password,
+    "port": _within(1, 65535),
+    "umask": _umask,
+    "url": _url,
+    "user": _service_account,
+}
+# What cannot be told by a name or a type
 CHECKS: dict[str, Check] = {
     "devpi_host": _host,
-    "devpi_port": _within(1, 65535),
     "devpi_url": _outside_url,
     "devpi_username": _devpi_name("user"),
-    "devpi_password": _password,
-    "devpi_root_password": _password,
     "devpi_index": _devpi_name("index"),
     "devpi_index_bases": _each(_index_path),
     "devpi_users": _users,
     "devpi_tokens": _tokens,
-    "devpi_credentials_dir": _path,
     "devpi_python": _python,
-    "devpi_venv_path": _path,
-    "devpi_server_user": _service_account,
-    "devpi_server_dir": _path,
     "devpi_supervisor_program": _program,
-    "devpi_mirror_url": _url,
     "devpi_ca_bundle": _path_that_is_read,
     "devpi_environment": _environment,
-    "devpi_pypirc_owner": _account,
     "devpi_pypirc_repositories": _repositories,
     "devpi_proxy_names": _each(_name_in_certificates),
     "devpi_proxy_certificate": _path_that_is_read,
     "devpi_proxy_key": _path_that_is_read,
     "devpi_proxy_ca": _path_that_is_read,
-    "devpi_proxy_group": _group,
-    "devpi_proxy_networks": _each(_network),
     "devpi_server_workers": _within(0, 64),
     "devpi_min_memory": _within(0, 100_000_000),
     "devpi_min_disk": _within(0, 10_000_000_000),
     "devpi_venv_lock": _lock,
     "devpi_venv_extra_packages": _each(_requirement),
-    "devpi_venv_index_url": _url,
     "devpi_venv_find_links": _source,
-    "devpi_server_secret_file": _path,
     "devpi_server_restrict_modify": _modifiers,
-    "devpi_server_threads": _within(1, 1000),
+    "devpi_server_threads": _within(1, MANY_THREADS),
     "devpi_server_argon2_memory_cost": _within(8, 4_194_304),
     "devpi_server_argon2_time_cost": _within(1, 1000),
     "devpi_server_argon2_parallelism": _within(1, 64),
     "devpi_server_options": _server_options,
-    "devpi_supervisor_directory": _path,
     "devpi_supervisor_exitcodes": _some(_within(0, 255)),
     "devpi_supervisor_priority": _within(0, 1_000_000),
     "devpi_supervisor_startsecs": _within(0, 3600),
-    "devpi_supervisor_umask": _umask,
     "devpi_supervisor_log_file": _log,
     "devpi_supervisor_log_maxbytes": _matching(SIZE, "size", "write it as 10MB, with KB, MB or GB behind the number"),
     "devpi_supervisor_log_backups": _within(0, 1000),
@@ -497,16 +504,9 @@ CHECKS: dict[str, Check] = {
     "devpi_proxy_request_rate": _within(0, 1_000_000),
     "devpi_proxy_connections": _within(0, 65535),
     "devpi_proxy_access_log": _log,
-    "devpi_client_index_url": _url,
 }
-# Empty, each of them stands for something else: none, the usual one, or one that is generated.
-MAY_BE_EMPTY = frozenset(
-    {
-        *("devpi_password", "devpi_root_password", "devpi_mirror_url", "devpi_ca_bundle", "devpi_proxy_certificate"),
-        *("devpi_proxy_key", "devpi_proxy_ca", "devpi_venv_index_url", "devpi_venv_find_links"),
-        "devpi_server_restrict_modify",
-    }
-)
+# Empty, each of these stands for something else, as each does whose default is empty.
+MAY_BE_EMPTY = frozenset({"devpi_proxy_ca", "devpi_server_restrict_modify"})
 
 
 def _ports(right: Mapping[str, Any], *, proxied: bool) -> Iterator[str]:
@@ -553,17 +553,13 @@ def _places(right: Mapping[str, Any], made_of: Mapping[str, set[str]]) -> Iterat
                     f"{name} {path} {relation} {holder}, which holds something else with rights of its own; set one of "
                     "them to a directory beside the other"
                 )
-    made = {name: str(right[name]) for name in ("devpi_supervisor_log_file", "devpi_proxy_access_log") if name in right}
+    made = {name: str(value) for name, value in right.items() if CHECKS.get(name) is _log}
     if "devpi_server_secret_file" in right:
         made["devpi_server_secret_file"] = str(right["devpi_server_secret_file"])
     made.update(
         {f"devpi_tokens[{n}].path": str(each["path"]) for n, each in enumerate(right.get("devpi_tokens") or [])}
     )
-    read = {
-        name: str(right[name])
-        for name in ("devpi_ca_bundle", "devpi_proxy_certificate", "devpi_proxy_key", "devpi_proxy_ca")
-        if right.get(name)
-    }
+    read = {name: str(value) for name, value in right.items() if CHECKS.get(name) is _path_that_is_read and value}
     server = trees.get("devpi_server_dir")
     # What a default is made of has been told already.
     made = {name: path for name, path in made.items() if not made_of.get(name, set()) & wrong}

@@ -10,8 +10,11 @@ import os
 from pathlib import Path
 from typing import Mapping
 
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import exposed, rights_at
+
 # Some file systems cannot make a file without a name, which says nothing about others.
 UNSUPPORTED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
+FULL_OR_FIXED = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 WAYS_OUT = {
     errno.EROFS: "its file system is mounted read-only; mount it for writing, as with mount -o remount,rw",
     errno.ENOSPC: "no space is left there; free some",
@@ -54,6 +57,20 @@ def way_out(number: int) -> str:
 
 def _obstacle(path: Path) -> int:
     """Return the errno that writing at the path would end in, 0 where there is none."""
+    place = exposed(str(path)) if os.geteuid() == 0 else None
+    if place is None:
+        return _tried(path)
+    # Another account may have put something there, which root does not follow; who writes there tells what that is.
+    try:
+        fixed = os.statvfs(place).f_flag & os.ST_RDONLY
+    except OSError:
+        return 0
+    with rights_at(str(path)):
+        number = _tried(path)
+    return errno.EROFS if fixed else number if number in FULL_OR_FIXED else 0
+
+
+def _tried(path: Path) -> int:
     try:
         there = path
         while not there.exists():

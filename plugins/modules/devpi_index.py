@@ -17,6 +17,7 @@ description:
     not exist, a cycle of bases, an unknown user in an access list, a whitelist of everything.
   - For several indexes M(wheelhouse.devpi.devpi_users) takes one request to look and one login, and finds the order
     that their bases need.
+  - Takes the index types and settings of the server's plugins too (O(type), O(options)).
   - Needs nothing but Python on the managed host, and speaks to devpi-server 6.15 and newer releases of 6, and to 7.
 extends_documentation_fragment:
   - wheelhouse.devpi.connection
@@ -92,15 +93,15 @@ changes:
     action:
       description: V(create), V(update) or V(delete).
       type: str
-    keys:
-      description: The names of the keys that are set.
+    settings:
+      description: The names of the settings that are written.
       type: list
       elements: str
   sample:
     - user: root
       index: production
       action: create
-      keys: [acl_upload, type, volatile]
+      settings: [acl_upload, type, volatile]
 version:
   description: The version of the devpi-server that answered.
   returned: success
@@ -110,8 +111,13 @@ version:
 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import connection_options
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._converge import converge
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import (
+    INDEX_OPTIONS,
+    User,
+    is_path,
+    parse_index,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import INDEX_OPTIONS, User, parse_index
 
 
 def main() -> None:
@@ -121,8 +127,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     path = module.params["name"]
-    user, slash, name = path.partition("/")
-    if not (user and slash and name) or "/" in name:
+    user, _slash, name = path.partition("/")
+    if not is_path(path):
         module.fail_json(msg=f"name {path!r} is no index; write it as user/index, for example alice/dev")
     index = parse_index(user, {**module.params, "name": name}, f"index {path}")
     converge(module, [User(user, f"index {path}", known=True, indexes=(index,))])

@@ -219,8 +219,8 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
     RequestFailed,
     connection_options,
 )
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._converge import connect
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._releases import ask, is_index, normalised, releases
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._session import connect
 
 GATHER = ("versions", "status", "users", "indexes", "projects", "releases")
 OF_SERVER = ("versions", "status", "users", "indexes")
@@ -371,7 +371,7 @@ def main() -> None:
     if wrong:
         module.fail_json(msg=wrong)
     try:
-        client = connect(module, None)
+        client = connect(module)
         if client.password:
             client.login()
         wanted = set(gather)

@@ -76,14 +76,14 @@ changes:
     action:
       description: V(create), V(update) or V(delete).
       type: str
-    keys:
-      description: The names of the keys that are set.
+    settings:
+      description: The names of the settings that are written, V(password) among them.
       type: list
       elements: str
   sample:
     - user: ci
       action: create
-      keys: [email, password]
+      settings: [email, password]
 generated:
   description: The file of the password that this run generated, or in check mode would generate, by user.
   returned: success
@@ -99,8 +99,8 @@ version:
 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import connection_options
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._converge import converge
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import USER_OPTIONS, parse_user
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import USER_OPTIONS, parse_user
 
 
 def main() -> None:

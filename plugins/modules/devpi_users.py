@@ -121,15 +121,15 @@ changes:
     action:
       description: V(create), V(update) or V(delete).
       type: str
-    keys:
-      description: The names of the keys that are set.
+    settings:
+      description: The names of the settings that are written, V(password) among them.
       type: list
       elements: str
   sample:
     - user: team
       index: dev
       action: create
-      keys: [acl_upload, bases, type]
+      settings: [acl_upload, bases, type]
 generated:
   description: The file of each password that this run generated, or in check mode would generate, by user.
   returned: success
@@ -149,11 +149,11 @@ version:
   sample: 6.20.3
 """
 
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._checks import PURGE
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import connection_options
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._converge import converge
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import USER_OPTIONS, parse
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._purge import CHOICES
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import USER_OPTIONS, parse
 
 
 def main() -> None:
@@ -162,7 +162,7 @@ def main() -> None:
         argument_spec={
             **connection_options(),
             "new_server": {"type": "bool", "default": False},
-            "purge": {"type": "str", "choices": list(CHOICES), "default": "none"},
+            "purge": {"type": "str", "choices": list(PURGE), "default": "none"},
             "purge_force": {"type": "bool", "default": False},
             "credentials_dir": {"type": "path"},
             "users": {"type": "list", "elements": "dict", "required": True, "options": USER_OPTIONS},

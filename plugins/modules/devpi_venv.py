@@ -135,7 +135,10 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._environment impo
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError, exposed, keeper_of
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._process import detach
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import (
+    SYSTEM_PROGRAMS,
+    use_system_programs,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._store import Store
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._writable import sentence
 
@@ -398,7 +401,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.run_command_environ_update = SYSTEM_PROGRAMS
+    use_system_programs(module)
     packages = module.params["packages"]
     actions = ["installed " + " ".join(packages)] if packages else []
     first = [package for package in packages if package.endswith("-venv")]

@@ -134,14 +134,12 @@ backup_file:
   sample: /home/ubuntu/.pypirc.2025-06-01T101500.k3v9x2a7~
 """
 
-import contextlib
 import os
 import pwd
-import stat
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import (
@@ -149,7 +147,6 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import (
     account_of,
     acting_as,
     attributes,
-    user_name,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._draft import draft_of
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import exposed, unfit
@@ -159,77 +156,11 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import (
     Repository,
     masked_diff,
 )
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._reading import UnfitFile, read_open
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc_file import find, refuse_closed
 
 MODE = 0o600
 # The end of a draft's name
 UNFINISHED = ".unfinished"
-
-
-class Found(NamedTuple):
-    """The file as it is: its text, and its mode, owner and group as people write them; both empty without a file."""
-
-    text: str
-    attributes: dict[str, str]
-
-
-def read(path: str, target: Path, account: pwd.struct_passwd) -> Found:
-    """Read the file that ``path`` leads to, ``target``.
-
-    Raises PypircError for what is no file, for a file of another user that the owner may have linked to, and for text
-    that isn't UTF-8.
-    """
-    try:
-        with acting_as(account):
-            directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    except (FileNotFoundError, NotADirectoryError):
-        raise PypircError(f"{path}: there is no directory {target.parent}. Make it, or name another path.") from None
-    try:
-        return _read_in(directory, path, target, account)
-    except PermissionError:
-        raise PypircError(
-            f"{path}: {user_name(os.geteuid())} may not read {target}. Give the file to {account.pw_name} with chown "
-            "and chmod 600, then run again. Nothing was changed."
-        ) from None
-    finally:
-        os.close(directory)
-
-
-def _read_in(directory: int, path: str, target: Path, account: pwd.struct_passwd) -> Found:
-    with acting_as(account):
-        try:
-            found = os.stat(target.name or ".", dir_fd=directory, follow_symlinks=False)
-        except FileNotFoundError:
-            return Found("", {})
-    if not stat.S_ISREG(found.st_mode):
-        raise PypircError(f"{path} is not a file. Move it away, or name another path. Nothing was changed.")
-    owned = found.st_uid == account.pw_uid
-    linked = Path(path).is_symlink() or found.st_nlink > 1 or os.fstat(directory).st_uid != account.pw_uid
-    if not owned and linked:
-        raise PypircError(
-            f"{path}: {target} belongs to {user_name(found.st_uid)}, not to {account.pw_name}, and may be meant for "
-            f"something else. Give it to {account.pw_name} with chown, or name another path. Nothing was changed."
-        )
-    # A file that root put into a person's own directory can be read by root alone. It is opened within the
-    # directory that the person's rights led to, and not through a link, so it is the one that was looked at.
-    with acting_as(account) if owned else contextlib.nullcontext():
-        opened = os.open(target.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-    try:
-        if not os.path.samestat(found, os.fstat(opened)):
-            raise PypircError(f"{path} was replaced while it was read. Run again. Nothing was changed.")
-        data = read_open(opened)
-    except UnfitFile as unfit_file:
-        raise PypircError(f"{path} is {unfit_file}. Move it away, or name another path. Nothing was changed.") from None
-    finally:
-        os.close(opened)
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise PypircError(
-            f"{path}, line {line}: this is not UTF-8. Save the file as UTF-8, then run again. Nothing was changed."
-        ) from None
-    return Found(text, attributes(stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid))
 
 
 def write(target: Path, text: str, backup: str | None, account: pwd.struct_passwd) -> str | None:
@@ -262,9 +193,7 @@ def _fill(handle: int, text: str, account: pwd.struct_passwd) -> None:
 def merge_file(module: AnsibleModule, path: str, account: pwd.struct_passwd) -> dict[str, Any]:
     """Do what the task asks, and return the module's result."""
     repositories = [Repository(**repository) for repository in module.params["repositories"]]
-    with acting_as(account):
-        target = Path(os.path.realpath(path))  # Path.resolve raises RuntimeError for links that lead to each other
-    found = read(path, target, account)
+    target, found = find(path, account)
     pypirc = Pypirc.parse(found.text, path)
     merged = pypirc.merge(repositories)
     wanted = attributes(MODE, account.pw_uid, account.pw_gid)
@@ -278,12 +207,7 @@ def merge_file(module: AnsibleModule, path: str, account: pwd.struct_passwd) -> 
             result["diff"].append({**headers, "before": mended, "after": {name: wanted[name] for name in mended}})
     if not result["changed"]:
         return result
-    with acting_as(account):
-        if not os.access(target.parent, os.W_OK | os.X_OK, effective_ids=True):
-            raise PypircError(
-                f"{path}: {account.pw_name} may not write in {target.parent}. Give the directory to {account.pw_name}, "
-                "or name another path. Nothing was changed."
-            )
+    refuse_closed(path, target, account)
     if not module.check_mode:
         foreign = merged != found.text and found.text.strip() and not pypirc.made_here
         backup_file = write(target, merged, found.text if foreign else None, account)

@@ -134,7 +134,7 @@ from ansible.module_utils.urls import open_url
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import user_name
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._host_lock import HostBusyError, one_at_a_time
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import executable_of, held_by, listeners_on
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import SYSTEM_PROGRAMS
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import use_system_programs
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._supervisord import Supervisord, SupervisordError
 
 RUNS = ("RUNNING", "STARTING", "BACKOFF")
@@ -253,9 +253,9 @@ class Programs:
         pid = self.supervisord.info(name)["pid"]
         executables = executable_of(pid) if pid else []
         for listener in listeners:
-            if listener.uid != uid:
+            if listener.accounts != {uid}:
                 self.module.fail_json(
-                    msg=f"port {address.port} is held by process {listener.holder} of {user_name(listener.uid)}, and "
+                    msg=f"port {address.port} is held by process {listener.described}, and "
                     f"program {name}, which runs as {user_name(uid)}, cannot have it; stop that process, or give "
                     "the program another port, and run again"
                 )
@@ -304,7 +304,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.run_command_environ_update = SYSTEM_PROGRAMS
+    use_system_programs(module)
     programs = Programs(module)
     try:
         with contextlib.nullcontext() if module.check_mode else one_at_a_time():

@@ -70,11 +70,13 @@ WORDS = {
 def in_words_of_6(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return an index of devpi-server 7 as 6 would show it."""
     config = dict(config)
-    if config.pop("type") == "remote":
+    kind = config.pop("type")
+    if kind == "remote":
         return {"type": "mirror", **{WORDS[key]: value for key, value in config.items()}}
     whitelist = RULES[tuple(config.pop("project_inheritance_rules"))]
     trust = TRUST[config.pop("trust_inheritance_rules_from", "none")]
-    return {"type": "stage", **config, "mirror_whitelist": whitelist, "mirror_whitelist_inheritance": trust}
+    kind = "stage" if kind == "local" else kind
+    return {"type": kind, **config, "mirror_whitelist": whitelist, "mirror_whitelist_inheritance": trust}
 
 
 @functools.cache
@@ -248,7 +250,7 @@ class Devpi:
     @staticmethod
     def passwords_set(result: Result) -> list[str]:
         """Return whose passwords the run says that it set: the tree does not show them."""
-        return [change["user"] for change in result["changes"] if "password" in change["keys"]]
+        return [change["user"] for change in result["changes"] if "password" in change["settings"]]
 
     @staticmethod
     def command(module: str) -> list[str]:

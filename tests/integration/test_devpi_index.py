@@ -63,7 +63,7 @@ def refused(devpi: Devpi, name: str, **options: Any) -> str:
 def test_a_stage(ann: Devpi, kind: dict[str, str]) -> None:
     result = keep(ann, "ann/dev", **kind)
     keys = ["acl_toxresult_upload", "type"]
-    assert result["changes"] == [{"user": "ann", "index": "dev", "action": "create", "keys": keys}]
+    assert result["changes"] == [{"user": "ann", "index": "dev", "action": "create", "settings": keys}]
     assert ann.index("ann/dev") == STAGE
     for other in ({"type": "stage"}, {"type": "local"}, {}):
         assert keep(ann, "ann/dev", **other)["changed"] is False
@@ -183,7 +183,7 @@ def test_keys_can_be_changed_and_the_rest_stays(ann: Devpi) -> None:
     make(ann, "ann/dev", title="Old", bases=["root/pypi"], acl_upload=["ann", "bob"], acl_toxresult_upload=["bob"])
     before = ann.tree()
     result = keep(ann, "ann/dev", title="", acl_upload=["bob", "ann"], volatile=False)
-    assert result["changes"] == [{"user": "ann", "index": "dev", "action": "update", "keys": ["title", "volatile"]}]
+    assert result["changes"] == [{"user": "ann", "index": "dev", "action": "update", "settings": ["title", "volatile"]}]
     assert result["diff"] == {
         "before": {"ann/dev": {"title": "Old", "volatile": True}},
         "after": {"ann/dev": {"title": "", "volatile": False}},
@@ -212,7 +212,7 @@ def test_everything_upstream_needs_an_acknowledgement(ann: Devpi) -> None:
 
 def test_keys_of_plugins(ann: Devpi) -> None:
     result = keep(ann, "ann/dev", options={"house_rule": ["a", 1]}, title="t")
-    assert result["changes"][0]["keys"] == ["acl_toxresult_upload", "house_rule", "title", "type"]
+    assert result["changes"][0]["settings"] == ["acl_toxresult_upload", "house_rule", "title", "type"]
     assert ann.index("ann/dev") == {**STAGE, "house_rule": ["a", 1], "title": "t"}
     keep(ann, "ann/dev", options={"house_rule": "b"})
     assert ann.index("ann/dev") == {**STAGE, "house_rule": "b", "title": "t"}
@@ -228,6 +228,34 @@ def test_keys_of_a_plugin_that_is_gone_stay(ann: Devpi) -> None:
     finally:
         ann.without_plugin.unlink()
     assert ann.index("ann/dev") == {**STAGE, "house_rule": "b", "title": "t"}
+
+
+def test_an_index_of_a_plugins_type(ann: Devpi) -> None:
+    make(ann, "bob/one")
+    result = keep(ann, "ann/house", type="house", bases=["bob/one"], options={"house_guests": ["a", {"b": 1}]})
+    created = {"user": "ann", "index": "house", "action": "create"}
+    assert result["changes"] == [{**created, "settings": ["acl_toxresult_upload", "bases", "house_guests", "type"]}]
+    house = {**STAGE, "type": "house", "bases": ["bob/one"], "house_guests": ["a", {"b": 1}]}
+    assert ann.index("ann/house") == house
+    assert keep(ann, "ann/house", options={"house_guests": ["a", {"b": 1}]})["changed"] is False
+    result = keep(ann, "ann/house", options={"house_guests": ["c"], "house_rule": "d"}, title="t")
+    assert result["diff"]["before"] == {"ann/house": {"house_guests": ["a", {"b": 1}]}}
+    house = {**house, "house_guests": ["c"], "house_rule": "d", "title": "t"}
+    assert ann.index("ann/house") == house
+    # what the plugin defines stays where nothing is said of it
+    keep(ann, "ann/house", bases=[])
+    assert ann.index("ann/house") == {**house, "bases": []}
+    keep(ann, "bob/on-top", bases=["ann/house"])
+    keep(ann, "ann/house", state="absent", force=True)
+
+
+def test_a_type_that_no_plugin_has_is_named(ann: Devpi) -> None:
+    result = ann.run("devpi_index", arguments(ann, "ann/dev", {"type": "jail"}))
+    assert result["failed"]
+    assert result["msg"].startswith(f"PUT {ann.url}/ann/dev: devpi-server ")
+    assert "unknown index type 'jail'" in result["msg"]
+    assert (result["changed"], result["changes"]) == (False, [])
+    assert ann.tree()["ann"]["indexes"] == {}
 
 
 def test_a_key_that_no_plugin_knows_is_named(ann: Devpi) -> None:
@@ -272,7 +300,10 @@ def test_a_key_that_no_plugin_knows_is_named(ann: Devpi) -> None:
         ("ann/dev", {"custom_data": ["\ud800"]}, "custom_data[0] holds half a character"),
         ("ann/dev", {"volatil": True}, "module: volatil."),
         ("ann/dev", {"purge": "users"}, "module: purge."),
-        ("ann/dev", {"type": "jail"}, "value of type must be one of: stage, mirror, local, remote, got: jail"),
+        ("ann/dev", {"type": "mirorr"}, "type 'mirorr' is spelt nearly like one of devpi's own; did you mean mirror?"),
+        ("ann/old", {"type": "house"}, "type house is declared and the index is a stage, which devpi cannot change"),
+        ("ann/dev", {"type": "house", "mirror_url": UPSTREAM}, "mirror_url is a key of mirrors only; say type: mirror"),
+        ("ann/dev", {"options": {"remote_url": UPSTREAM}}, "options holds remote_url, which is a key of its own"),
     ],
 )
 def test_what_cannot_be_is_refused(ann: Devpi, name: str, options: dict[str, Any], problem: str) -> None:
@@ -289,7 +320,7 @@ def test_absent(ann: Devpi) -> None:
     make(ann, "ann/dev", acl_upload=["root"])
     ann.upload("ann/dev", "thing", "1.0", "thing-1.0.tar.gz")
     result = keep(ann, "ann/dev", state="absent")
-    assert result["changes"] == [{"user": "ann", "index": "dev", "action": "delete", "keys": []}]
+    assert result["changes"] == [{"user": "ann", "index": "dev", "action": "delete", "settings": []}]
     assert ann.tree()["ann"]["indexes"] == {}
 
 

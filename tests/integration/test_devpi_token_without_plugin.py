@@ -1,4 +1,4 @@
-"""The module devpi_token against a devpi-server that has no plugin devpi-tokens."""
+"""The modules of tokens against a devpi-server that has no plugin devpi-tokens."""
 
 from __future__ import annotations
 
@@ -34,3 +34,6 @@ def test_the_way_out_is_named_before_a_login(
     assert devpi.requests()[asked:] == [f"GET /{arguments['user']}/+tokens"]
     assert list(tmp_path.iterdir()) == []
     assert "CANARY" not in result.output
+    listed = devpi.run("devpi_token_info", {key: arguments[key] for key in ("url", "password", "user")}, check)
+    assert (listed["failed"], listed["msg"]) == (True, result["msg"])
+    assert "CANARY" not in listed.output

@@ -53,7 +53,7 @@ def make(devpi: Devpi, *paths: str, **keys: Any) -> None:
 def test_a_user_with_every_key(devpi: Devpi) -> None:
     result = keep(devpi, **ANN)
     assert result["changes"] == [
-        {"user": "ann", "action": "create", "keys": ["custom_data", "description", "email", "password", "title"]}
+        {"user": "ann", "action": "create", "settings": ["custom_data", "description", "email", "password", "title"]}
     ]
     assert result["diff"]["after"]["ann"]["password"] == "(given)"
     ann = devpi.tree()["ann"]
@@ -103,7 +103,7 @@ def test_update_password_on_create(devpi: Devpi) -> None:
 def test_update_password_always(devpi: Devpi) -> None:
     keep(devpi, **ANN)
     result = keep(devpi, name="ann", user_password="CANARY-new", update_password="always")
-    assert result["changes"] == [{"user": "ann", "action": "update", "keys": ["password"]}]
+    assert result["changes"] == [{"user": "ann", "action": "update", "settings": ["password"]}]
     assert result["diff"] == {"before": {"ann": {"password": "(another)"}}, "after": {"ann": {"password": "(given)"}}}
     assert devpi.takes("ann", "CANARY-new")
     assert not devpi.takes("ann", "CANARY-ann")
@@ -175,7 +175,7 @@ def test_absent(devpi: Devpi) -> None:
     assert keep(devpi, name="ann", state="absent")["changed"] is False
     make(devpi, "ann")
     result = keep(devpi, name="ann", state="absent")
-    assert result["changes"] == [{"user": "ann", "action": "delete", "keys": []}]
+    assert result["changes"] == [{"user": "ann", "action": "delete", "settings": []}]
     assert set(devpi.tree()) == {"root"}
 
 

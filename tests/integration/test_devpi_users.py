@@ -300,7 +300,7 @@ def test_two_runs_at_once_end_in_the_declared_state(devpi: Devpi, tmp_path: Path
 
 def test_a_password_may_come_as_its_hash(devpi: Devpi) -> None:
     result = check_real_again(devpi, [{"name": "ann", "password_hash": HASH}])
-    assert result["changes"] == [{"user": "ann", "action": "create", "keys": ["password"]}]
+    assert result["changes"] == [{"user": "ann", "action": "create", "settings": ["password"]}]
     assert devpi.takes("ann", HASHED)
     assert not devpi.takes("ann", HASH)
     devpi.ask("PATCH", "/ann", {"password": "CANARY-other"}, devpi.token())

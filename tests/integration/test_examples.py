@@ -80,6 +80,11 @@ def packages(devpi: Devpi, directory: Path) -> None:
     sdist(directory)
 
 
+def expiring(devpi: Devpi, directory: Path) -> None:
+    devpi.make("ci/dev")
+    devpi.ask("POST", "/ci/+token-create", {"expires": 2_000_000_000}, devpi.token())
+
+
 def tokens(devpi: Devpi, directory: Path) -> None:
     devpi.make("ci/dev")
     devpi.make("team/dev")
@@ -96,6 +101,11 @@ CASES = {
         ground=tokens,
         places={"/etc/ci": "{directory}"},
         actions=frozenset(["Get a token that a pipeline hands on"]),
+        reading=frozenset(["See which tokens there are"]),
+        plugin="devpi_tokens",
+    ),
+    "devpi_token_info": Case(
+        ground=expiring,
         reading=frozenset(["See which tokens there are"]),
         plugin="devpi_tokens",
     ),

@@ -114,7 +114,11 @@ def test_somebody_else_on_the_port_is_named(devpi: Devpi, tmp_path: Path) -> Non
         problems = look(devpi, tmp_path, "supervisor", **options)["problems"]
         other.communicate("")
     [problem] = [each for each in problems if each.startswith(f"devpi_port {port} on ")]
-    assert f"({other.pid}), which listens on 127.0.0.1; set devpi_port to a free one or stop that process" in problem
+    me = pwd.getpwuid(os.getuid()).pw_name
+    assert (
+        f"({other.pid}) of {me}, which listens on 127.0.0.1; set devpi_port to a free one or stop that process"
+        in problem
+    )
 
 
 def test_the_owner_has_to_exist(devpi: Devpi, tmp_path: Path) -> None:

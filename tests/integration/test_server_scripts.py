@@ -92,9 +92,15 @@ def test_a_given_password_is_stored_nowhere(server: Server) -> None:
 def test_a_password_that_an_interrupted_run_left_holds(server: Server) -> None:
     server.credentials.mkdir(parents=True, mode=0o700)
     (server.credentials / "root").write_text("kept\n")
-    (server.credentials / ".root.draft").write_text("half")
     assert server.make().returncode == 0
     assert (server.credentials / "root").read_text() == "kept\n"
+
+
+def test_draft_of_a_password_that_a_killed_run_left_goes(server: Server) -> None:
+    server.credentials.mkdir(parents=True, mode=0o700)
+    (server.credentials / ".password.root+draft").write_text("half")
+    assert server.make().returncode == 0
+    assert [each.name for each in server.credentials.iterdir()] == ["root"]
 
 
 def test_an_interrupted_initialisation_is_begun_anew(server: Server) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from typing import TYPE_CHECKING
+import secrets
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -94,3 +96,70 @@ def test_file_or_directory_of_another_account_is_refused(kept: Path) -> None:
     os.chown(kept, 65534, -1)
     with pytest.raises(CredentialsError, match=r"lies in|belongs to another account"):
         Credentials(str(kept)).read("root")
+
+
+def test_draft_of_a_run_that_lives_stays_and_that_of_a_killed_one_goes(kept: Path) -> None:
+    live, left = kept / ".password.live+draft", kept / ".password.left+draft"
+    left.touch(0o600)
+    left.write_text("half")
+    live.touch(0o600)
+    with live.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        made = Credentials(str(kept)).obtain("bob")
+        assert live.exists()
+    assert Credentials(str(kept)).read("bob") == made
+    assert sorted(each.name for each in kept.iterdir()) == [live.name, "alice", "bob", "ci.token", "root"]
+    Credentials(str(kept)).remove_leftovers()
+    assert sorted(each.name for each in kept.iterdir()) == ["alice", "bob", "ci.token", "root"]
+
+
+def test_another_runs_password_wins(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.link
+
+    def later(draft: Path, path: Path) -> None:
+        path.touch(0o600)
+        path.write_text("theirs\n")
+        real(draft, path)
+
+    monkeypatch.setattr(os, "link", later)
+    assert Credentials(str(kept)).obtain("bob") == "theirs"
+    assert sorted(each.name for each in kept.iterdir()) == ["alice", "bob", "ci.token", "root"]
+
+
+KILLED = """
+import os, signal, sys
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials
+os.link = lambda *_names: os.kill(os.getpid(), signal.SIGKILL)
+Credentials(sys.argv[1]).obtain("bob")
+"""
+AT_ONCE = """
+import sys
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials
+print([Credentials(sys.argv[1]).obtain(f"user{number}") for number in range(30)])
+"""
+
+
+def start(script: str, directory: Path) -> subprocess.Popen[str]:
+    root = next(path for path in sys.path if Path(path, "ansible_collections/wheelhouse").is_dir())
+    environment = {**os.environ, "PYTHONPATH": root}
+    command = [sys.executable, "-c", script, str(directory)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_what_a_killed_run_left_is_mended_by_the_next(kept: Path) -> None:
+    run = start(KILLED, kept)
+    run.communicate()
+    assert run.returncode == -signal.SIGKILL
+    assert len(list(kept.iterdir())) == 4
+    Credentials(str(kept)).examine()
+    Credentials(str(kept)).obtain("bob")
+    assert sorted(each.name for each in kept.iterdir()) == ["alice", "bob", "ci.token", "root"]
+
+
+def test_runs_at_once_end_with_the_same_passwords(tmp_path: Path) -> None:
+    directory = tmp_path / secrets.token_hex(4)
+    runs = [start(AT_ONCE, directory) for _run in range(3)]
+    said = {run.communicate()[0] for run in runs}
+    assert [run.returncode for run in runs] == [0, 0, 0]
+    assert len(said) == 1
+    assert sorted(each.name for each in directory.iterdir()) == sorted(f"user{number}" for number in range(30))

@@ -8,7 +8,7 @@ from string import Template
 
 import pytest
 
-TEMPLATE = Path(__file__).parents[2] / "roles" / "proxy" / "templates" / "devpi.conf.j2"
+TEMPLATE = Path(__file__).parents[2] / "roles" / "proxy" / "templates" / "http.conf.j2"
 # Any moment; ten seconds from it have every digit that the maps look at.
 BEGIN = 1_790_000_000
 TIMES = [BEGIN + hundredth / 100 for hundredth in range(1000)]

@@ -102,3 +102,46 @@ def test_an_account_may_replace_what_is_its_own(only_room: Path) -> None:
     assert _paths.exposed(str(home / "file"), pwd.getpwnam("daemon").pw_uid) == home
     home.chmod(0o777)
     assert _paths.exposed(str(home / "file"), NOBODY) == home
+
+
+@AS_ROOT
+def test_no_command_is_advised_on_what_another_account_could_put_there(only_room: Path) -> None:
+    home = only_room / "home"
+    home.mkdir(0o700)
+    os.chown(home, NOBODY, -1)
+    (home / "link").symlink_to("/etc")
+    (only_room / "a b").mkdir()
+    (only_room / "ours").symlink_to("a b")
+    assert _paths.command_for("chown devpi:", home / "link") == ""
+    assert _paths.command_for("chown devpi:", home / "link" / "below") == ""
+    # The account can replace nothing on the way to its own directory, and root's links lead where root let them.
+    assert _paths.command_for("chown devpi:", home) == f"chown devpi: {home}"
+    assert _paths.command_for("chmod o+x", only_room / "ours") == f"chmod o+x '{only_room}/a b'"
+    nobody = pwd.getpwnam("nobody")
+    assert _paths.command_as(nobody, "chmod 600", home / "a b") == f"runuser -u nobody -- chmod 600 '{home}/a b'"
+    assert _paths.link_at(home / "link") == "/etc"
+    assert _paths.link_at(home) == ""
+
+
+@AS_ROOT
+def test_what_others_could_have_put_there_is_looked_at_with_no_more_than_their_rights(only_room: Path) -> None:
+    home, shared = only_room / "home", only_room / "shared"
+    home.mkdir(0o700)
+    os.chown(home, NOBODY, -1)
+    shared.mkdir()
+    shared.chmod(0o1777)
+    for path, seen_as in (
+        (only_room / "x", 0),
+        (home / "x", NOBODY),
+        (home / "x" / "y", NOBODY),
+        (shared / "x", NOBODY),
+    ):
+        with _paths.rights_at(str(path)):
+            assert os.geteuid() == seen_as
+    assert os.geteuid() == 0
+
+
+def test_nobody_is_told_to_close_a_directory_of_the_system() -> None:
+    with pytest.raises(_paths.PathError) as refused:
+        _paths.keeper_of("/var/tmp/devpi")  # noqa: S108 - it is refused
+    assert "chmod" not in str(refused.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import os
 import pwd
@@ -11,8 +12,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.wheelhouse.devpi.plugins.module_utils import _home
+from ansible_collections.wheelhouse.devpi.plugins.module_utils import (
+    _environment,
+    _home,
+    _paths,
+    _pypirc_file,
+    _server_directory,
+)
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._arguments import completed
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import USER_OPTIONS
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import held_by, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.modules import preflight
 
@@ -25,7 +35,8 @@ def look(monkeypatch, capsys, tmp_path):
     """Return what runs the module as root would, on a server directory that does not exist yet."""
     monkeypatch.setattr(preflight.os, "geteuid", lambda: 0)
     if os.getuid() != 0:
-        monkeypatch.setattr(_home, "acting_as", lambda _account: contextlib.nullcontext())
+        for each in (_environment, _home, _paths, _pypirc_file, _server_directory, preflight):
+            monkeypatch.setattr(each, "acting_as", lambda _account: contextlib.nullcontext())
 
     def run(*roles, **options):
         parameters = {
@@ -62,6 +73,35 @@ def test_all_problems_are_told_at_once(look):
     assert said["msg"].startswith("Nothing was changed.")
 
 
+def test_users_of_no_form_are_told_without_their_passwords(look):
+    users = [{"name": "ann", "password": "CANARY", "indexes": "dev"}, {"pasword": "CANARY"}, {"name": 7}]
+    said = look("users", users=users)
+    assert said["failed"]
+    for words in (
+        "devpi_users[0].indexes is a text and has to be a list",
+        "devpi_users[1] has a key pasword, which is none of its options; did you mean password?",
+        "devpi_users[1] lacks name, which is required",
+        "devpi_users[2].name is the number 7 and has to be a text",
+    ):
+        assert words in said["msg"]
+    assert "CANARY" not in json.dumps(said)
+
+
+def test_users_are_taken_as_devpi_users_takes_them():
+    option = {"type": "list", "elements": "dict", "options": USER_OPTIONS}
+    users = [
+        {"name": "ann", "password": None, "custom_data": {"a": [1, None]}, "force": "yes"},
+        {"name": "bob", "indexes": [{"name": "m", "mirror_cache_expiry": "60", "bases": ["a/b"], "options": {"x": 1}}]},
+    ]
+    taken = ArgumentSpecValidator({"users": option}).validate({"users": copy.deepcopy(users)})
+    assert not taken.error_messages
+    wanted = taken.validated_parameters["users"]
+    for index in wanted[1]["indexes"]:
+        for alias in ("remote_url", "remote_web_url_fmt"):
+            index.pop(alias, None)
+    assert completed(option, users) == wanted
+
+
 def test_what_is_right_is_told_to_the_roles(look, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -81,7 +121,7 @@ class Module:
     def __init__(self, directory, user):
         paths = {"server_dir": "server", "server_config": "devpi-server.yml", "venv_path": "venv"}
         self.params = {name: str(directory / path) for name, path in paths.items()}
-        self.params.update(roles=["server"], server_user=user, signing_file="", program="devpi")
+        self.params.update(roles=["server"], server_user=user, signing_file="", supervisor_program="devpi")
 
     def sha1(self, path):
         return "digest" if Path(path).exists() else None

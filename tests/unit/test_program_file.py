@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from pathlib import Path
@@ -238,3 +239,45 @@ def test_only_our_own_workers_are_known(host):
     ours = "[program:devpi-worker-2]\ncommand=/opt/devpi/venv/bin/devpi-server --requests-only --port=1\n"
     (host / "conf.d/devpi-worker-2.conf").write_text(ours)
     assert _program_file.workers_of("devpi") == {"devpi-worker-2"}
+
+
+PROGRAMS = trust_as_template((Path(__file__).parents[2] / "roles/supervisor/templates/programs.json.j2").read_text())
+
+
+@pytest.mark.parametrize("loopback", [True, False])
+def test_server_and_workers_are_told_where_their_configuration_is(loopback):
+    """By itself devpi-server takes one in the account's own directory first."""
+    variables = {
+        "devpi_venv_path": "/srv/a b/venv",
+        "__devpi_server_config": "/etc/xdg/devpi-server/devpi-server.yml",
+        "__devpi_listens_on_loopback": loopback,
+        "__devpi_local_url": "http://127.0.0.1:3141",
+        "__devpi_worker_ports": [3143, 3144],
+        "devpi_supervisor_program": "devpi",
+        "devpi_supervisor_log_file": "/var/log/supervisor/devpi.log",
+        "devpi_host": "192.0.2.1",
+        "devpi_port": 3141,
+    }
+    options = TemplateOptions(overrides=TemplateOverrides.from_kwargs({"trim_blocks": True}))
+    found = json.loads(Templar(DataLoader(), variables)._engine.template(PROGRAMS, options=options))
+    command = ["/srv/a b/venv/bin/devpi-server", "--configfile=/etc/xdg/devpi-server/devpi-server.yml"]
+    assert {name: shlex.split(each) for name, each in found["commands"].items()} == {
+        "devpi": [*command, *([] if loopback else ["--host=192.0.2.1", "--port=3141"])],
+        "devpi-worker-1": [*command, "--requests-only", "--host=127.0.0.1", "--port=3143"],
+        "devpi-worker-2": [*command, "--requests-only", "--host=127.0.0.1", "--port=3144"],
+    }
+    assert found["programs"][2] == {
+        "name": "devpi-worker-2",
+        "url": "http://127.0.0.1:3144/+api",
+        "log_file": "/var/log/supervisor/devpi-worker-2.log",
+    }
+
+
+def test_configuration_of_devpi_server_makes_no_program_ours(host):
+    path = host / "conf.d/devpi.conf"
+    path.write_text("[program:devpi]\ncommand=/usr/bin/other --configfile=/etc/xdg/devpi-server/devpi-server.yml\n")
+    assert not _program_file.is_ours(path)
+    path.write_text(
+        "[program:devpi]\ncommand=/x/bin/devpi-server --configfile=/etc/xdg/devpi-server/devpi-server.yml\n"
+    )
+    assert _program_file.is_ours(path)

@@ -567,7 +567,7 @@ def test_root_writes_as_the_owner(run: Run, home: tuple[Path, pwd.struct_passwd]
 
 
 def test_root_is_not_led_to_others_files(run: Run, home: tuple[Path, pwd.struct_passwd], tmp_path: Path) -> None:
-    directory, _account = home
+    directory, account = home
     path, other = directory / ".pypirc", directory / "roots"
     other.write_text("[pypi]\nusername = root\n")
     other.chmod(0o600)
@@ -576,15 +576,29 @@ def test_root_is_not_led_to_others_files(run: Run, home: tuple[Path, pwd.struct_
         link(other)
         refused = run(path, BOB, owner="nobody")
         assert "belongs to root, not to nobody" in refused["msg"]
+        assert "chown" not in refused["msg"]
+        assert ("remove the link" in refused["msg"]) is path.is_symlink()
         assert (other.stat().st_uid, other.stat().st_mode, other.stat().st_mtime) == (
             0,
             before.st_mode,
             before.st_mtime,
         )
         path.unlink()
+    path.symlink_to("/etc/new")
+    assert "may not write in /etc" in run(path, BOB, owner="nobody")["msg"]
+    assert "remove the link" in run(path, BOB, owner="nobody")["msg"]
+    path.unlink()
     path.symlink_to(tmp_path / "new")
     assert "msg" in run(path, BOB, owner="nobody")
     assert not (tmp_path / "new").exists()
+    path.unlink()
+    path.symlink_to("/root/.ssh/new")
+    assert "remove the link" in run(path, BOB, owner="nobody")["msg"]
+    path.unlink()
+    path.touch()
+    os.chown(path, account.pw_uid, -1)
+    path.chmod(0)
+    assert f"Open it: runuser -u nobody -- chmod 600 {path}. " in run(path, BOB, owner="nobody")["msg"]
     path.unlink()
     refused = run(path, BOB, owner="daemon")
     assert "where others than daemon can put something else in its place. Name another owner" in refused["msg"]

@@ -93,6 +93,11 @@ def test_what_is_in_the_place_of_the_secret_stays(home: Path, place: Path, what:
     assert not (place / "nothing").exists()
 
 
+def test_devpi_init_looks_for_no_configuration() -> None:
+    """It would take one in the account's own directory, which may send the database elsewhere."""
+    assert '/bin/devpi-init" --configfile /dev/null ' in (SCRIPTS / "make-database.sh").read_text()
+
+
 def test_directory_in_one_of_the_accounts_is_made_and_mended_with_its_rights(home: Path) -> None:
     path = home / "a b" / "server"
     assert run("keep-directory.sh", ACCOUNT.pw_name, "daemon", "0700", path).returncode == 0

@@ -8,7 +8,6 @@ import pytest
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_settings import (
     DECIDED,
     environment_problems,
-    number_problems,
     option_problems,
     permission_problems,
     url_problems,
@@ -224,18 +223,3 @@ def test_who_may_change_others() -> None:
     for bad in (None, ["root"], 7, " ", "root,", ",", "root,,alice", ":ANONYMOUS:", "root, :anonymous:", "root\nx: y"):
         (problem,) = permission_problems(bad)
         assert problem.startswith("devpi_server_restrict_modify ")
-
-
-def test_numbers_with_which_the_server_starts() -> None:
-    argon2 = {
-        "devpi_server_argon2_memory_cost": "65536",
-        "devpi_server_argon2_time_cost": 3,
-        "devpi_server_argon2_parallelism": 4,
-    }
-    assert number_problems({"devpi_server_threads": 32, **argon2}) == []
-    for bad in (0, -1, "many", None, True, 501, 1.5, [], "1\n"):
-        (problem,) = number_problems({"devpi_server_threads": bad, **argon2})
-        assert problem.startswith("devpi_server_threads is ")
-        assert "from 1 to 500" in problem
-    (problem,) = number_problems({**argon2, "devpi_server_argon2_memory_cost": 31})
-    assert "give 32 or more" in problem

@@ -1,16 +1,19 @@
-"""What stands in several places stands there alike: defaults, specs and tables of roles, the options of devpi_users."""
+"""What stands in several places stands there alike: defaults and specs of roles, the options of devpi_users."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from ansible_collections.wheelhouse.devpi.plugins.doc_fragments.users import ModuleDocFragment
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import USER_OPTIONS
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import USER_OPTIONS
 from ansible_collections.wheelhouse.devpi.plugins.modules import pypirc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
@@ -23,51 +26,81 @@ def read(path: str) -> Any:
 
 def options(role: str) -> dict[str, dict[str, Any]]:
     specs = read(f"roles/{role}/meta/argument_specs.yml")
-    found: dict[str, dict[str, Any]] = specs["argument_specs"]["main"]["options"]
-    if "devpi_users" in found:
-        # Its default may hold a password, and Ansible prints a spec where an argument is wrong.
-        assert "default" not in found["devpi_users"]
-        found["devpi_users"]["default"] = read(f"roles/{role}/defaults/main.yml")["devpi_users"]
+    return {name: option for entry in specs["argument_specs"].values() for name, option in entry["options"].items()}
+
+
+def defaults(role: str) -> dict[str, Any]:
+    found: dict[str, Any] = read(f"roles/{role}/defaults/main.yml")
     return found
 
 
 EVERYTHING = {name: option for role in ROLES for name, option in options(role).items()}
+DEFAULTS = {name: default for role in ROLES for name, default in defaults(role).items()}
 
 
 def templated(value: object) -> bool:
     return "{{" in str(value)
 
 
-def table(*pages: Path) -> dict[str, str]:
-    """Return the variables that stand in the pages' tables, each with the text in the column of its default."""
-    text = "\n".join(page.read_text("utf-8") for page in pages)
-    return dict(re.findall(r"^\| `(devpi_\w+)` +\| +(.*?) +\|", text, re.MULTILINE))
+def of_its_type(option: dict[str, Any], default: Any) -> bool:
+    """Whether a default is what the spec declares; a template is a text, and what it makes is known to a run alone."""
+    if default is None or type(default) is not TYPES[option.get("type", "str")]:
+        return False
+    if option.get("type") == "list" and option.get("elements", "str") in TYPES:
+        element = TYPES[option.get("elements", "str")]
+        return all(templated(each) or type(each) is element for each in default)
+    return default in option.get("choices", [default])
 
 
-def assert_same_defaults(shown: dict[str, str], specs: dict[str, dict[str, Any]]) -> None:
-    """Compare what a table shows with the specs; a default that is a template is told in words there."""
-    literal = {name: option["default"] for name, option in specs.items() if not templated(option["default"])}
-    told = {name: "" if shown[name] == "empty" else yaml.safe_load(shown[name].strip("`")) for name in literal}
-    assert told == literal
+def with_suboptions(given: dict[str, Any], place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, option in given.items():
+        yield place + name, option
+        yield from with_suboptions(option.get("options", {}), f"{place}{name}.")
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_specs_equal_defaults(role: str) -> None:
-    specs = {name: option["default"] for name, option in options(role).items()}
-    assert specs == read(f"roles/{role}/defaults/main.yml")
+    said = {name: option.get("default", defaults(role).get(name)) for name, option in options(role).items()}
+    assert said == defaults(role)
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_defaults_have_the_types_of_their_specs(role: str) -> None:
-    for name, option in options(role).items():
-        default = option["default"]
-        if isinstance(default, str) and templated(default):
-            continue
-        assert {type(default)} == {TYPES[option["type"]]}, name
-        assert default in option.get("choices", [default]), name
-        if option["type"] == "list":
-            literal = [element for element in default if not templated(element)]
-            assert {type(element) for element in literal} <= {TYPES[option["elements"]]}, name
+def test_defaults_in_specs_have_their_types(role: str) -> None:
+    """Documentation tools call a role malformed otherwise."""
+    said = {name: option for name, option in with_suboptions(options(role)) if "default" in option}
+    assert {
+        name: option["default"] for name, option in said.items() if not of_its_type(option, option["default"])
+    } == {}
+
+
+@pytest.mark.parametrize(
+    ("option", "default"),
+    [
+        ({"type": "int"}, "{{ devpi_port | int + 1 }}"),
+        ({"type": "bool"}, "{{ devpi_tokens | length > 0 }}"),
+        ({"type": "int"}, True),
+        ({"type": "str"}, 1),
+        ({"type": "list", "elements": "int"}, ["0"]),
+        ({"type": "str", "choices": ["a"]}, "b"),
+        ({"type": "dict"}, None),
+    ],
+)
+def test_default_of_another_type_is_found(option: dict[str, Any], default: object) -> None:
+    assert not of_its_type(option, default)
+
+
+def test_only_what_a_spec_cannot_say_is_left_to_the_defaults() -> None:
+    for name in [name for name, option in EVERYTHING.items() if "default" not in option]:
+        # That of devpi_users may hold a password, and Ansible prints a spec where an argument is wrong.
+        assert name == "devpi_users" or not of_its_type(EVERYTHING[name], DEFAULTS[name])
+        assert templated(DEFAULTS[name])
+        assert "Unless set" in str(EVERYTHING[name]["description"])
+    assert "default" not in EVERYTHING["devpi_users"]
+
+
+@pytest.mark.parametrize("name", [name for name, default in DEFAULTS.items() if "__devpi_" in str(default)])
+def test_default_that_nobody_can_read_is_told_in_words(name: str) -> None:
+    assert "Unless set" in str(EVERYTHING[name]["description"])
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -76,17 +109,14 @@ def test_names_say_whose_they_are(role: str) -> None:
     assert [name for name in options(role) if not name.startswith(prefix)] == []
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_role_readme_has_its_variables(role: str) -> None:
-    shown = table(ROOT / "roles" / role / "README.md")
-    assert set(shown) == set(options(role))
-    assert_same_defaults(shown, options(role))
+def test_variables_are_described_in_the_roles_alone() -> None:
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        assert re.findall(r"^\| `devpi_\w+` +\|.*\|.*\|$", page.read_text("utf-8"), re.MULTILINE) == []
 
 
-def test_readme_and_docs_have_all_variables() -> None:
-    shown = table(ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
-    assert set(shown) == set(EVERYTHING)
-    assert_same_defaults(shown, EVERYTHING)
+def test_readme_leads_to_all_variables() -> None:
+    linked = re.findall(r"\(roles/(\w+)/README\.md#variables\)", (ROOT / "README.md").read_text("utf-8"))
+    assert sorted(linked) == [role for role in ROLES if options(role)]
 
 
 @pytest.mark.parametrize("inventory", ["howto", "localhost", "production"])
@@ -101,9 +131,9 @@ def test_localhost_shows_the_defaults() -> None:
     text = (ROOT / "inventory" / "localhost").read_text("utf-8")
     lines = re.findall(r"^ +# (devpi_\w+): (\S.*)$", text, re.MULTILINE)
     shown = {name: yaml.safe_load(value) for name, value in lines}
-    literal = {name for name in shown if not templated(EVERYTHING[name]["default"])} - {"devpi_users"}
+    literal = {name for name in shown if not templated(DEFAULTS[name])} - {"devpi_users"}
     assert len(literal) > 10
-    assert {name: shown[name] for name in literal} == {name: EVERYTHING[name]["default"] for name in literal}
+    assert {name: shown[name] for name in literal} == {name: DEFAULTS[name] for name in literal}
 
 
 def without_descriptions(given: dict[str, Any]) -> dict[str, Any]:

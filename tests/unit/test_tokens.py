@@ -16,12 +16,18 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._tokens import (
     iso,
     moment,
     read_secret,
-    stored,
 )
 
 # Made by devpi-tokens 1.1.0 for a user who no longer exists.
 SECRET = "devpi-AgEAAgtjaS1KcFc4RHhNNQACEmV4cGlyZXM9MTgyNjk5NzQxNAAABiAACgdTewnPr-9f3szpRpCW1OChhEPRzgb9bFffxLI2gQ"
 NOW = 1_900_000_000
+
+
+def stored(body: dict[str, Any]) -> tuple[str, ...]:
+    """Return the restrictions that the server lists for what was sent."""
+    return tuple(f"{name}={','.join(each) if isinstance(each, list) else each}" for name, each in sorted(body.items()))
+
+
 OPTIONS: dict[str, Any] = {
     "user": "ci",
     "path": "/etc/ci/token",

@@ -88,6 +88,31 @@ def test_token_may_lie_beside_the_passwords_under_a_name_of_its_own() -> None:
     assert refusals(devpi_tokens=[{"user": "alice", "path": "/etc/devpi/credentials/alice.token"}]) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "value", "words"),
+    [
+        ("devpi_new_port", {"type": "int"}, 70000, "is out of range; name one from 1 to 65535"),
+        ("devpi_new_directory", {"type": "path"}, "/etc", "is a directory of the system"),
+        ("devpi_new_url", {"type": "str"}, "ftp://example.com", "is no address of the web"),
+        ("devpi_new_group", {"type": "str"}, "root", "is root, and no service should be a member of that"),
+        ("devpi_new_user", {"type": "str"}, "root", "is root, and whoever breaks into the server would be root"),
+        ("devpi_new_owner", {"type": "str"}, "a b", "is no name of an account"),
+        ("devpi_new_umask", {"type": "str"}, "000", "lets others change the server's files"),
+        ("devpi_new_networks", {"type": "list", "elements": "str"}, ["192.0.2.1/24"], "is no network"),
+        ("devpi_new_password", {"type": "str", "no_log": True}, "x" * 4097, "has 4097 characters"),
+        ("devpi_new_name", {"type": "str", "default": "x"}, "", "is empty; give it a value"),
+        ("devpi_new_url", {"type": "str", "default": ""}, "", ""),
+        ("devpi_new_size", {"type": "int"}, -1, ""),
+    ],
+)
+def test_new_variable_is_checked_by_its_spec_and_its_name(
+    name: str, option: dict[str, Any], value: object, words: str
+) -> None:
+    found = problems({name: option}, {name: value})
+    assert len(found) == bool(words)
+    assert words in "".join(found)
+
+
 def test_variables_of_all_roles_are_told_at_once() -> None:
     found = refusals(
         devpi_port="eighty",
@@ -227,15 +252,9 @@ def test_no_secret_is_shown(given: dict[str, Any]) -> None:
 
 
 PATHS = [name for name, option in SPECS.items() if option["type"] == "path" and name != "devpi_venv_lock"]
-MADE = [
-    "devpi_credentials_dir",
-    "devpi_venv_path",
-    "devpi_server_dir",
-    "devpi_server_secret_file",
-    "devpi_supervisor_directory",
-    "devpi_supervisor_log_file",
-    "devpi_proxy_access_log",
-]
+# What the roles only read; they make what is at the other paths.
+READ = ["devpi_ca_bundle", "devpi_proxy_certificate", "devpi_proxy_key", "devpi_proxy_ca"]
+MADE = [name for name in PATHS if name not in READ]
 
 
 @pytest.mark.parametrize("name", PATHS)
@@ -262,7 +281,7 @@ def test_paths_that_are_not_plain_are_refused(name: str, path: str) -> None:
     assert ";" in problem
 
 
-@pytest.mark.parametrize("name", [name for name in PATHS if name not in MADE])
+@pytest.mark.parametrize("name", READ)
 def test_directory_of_the_system_is_no_file_to_read(name: str) -> None:
     (problem,) = [each for each in refusals(**{name: "/etc/ssl"}) if each.startswith(f"{name} ")]
     assert problem == f"{name} '/etc/ssl' is a directory of the system; name a file"
@@ -434,6 +453,9 @@ def test_paths_that_would_replace_or_expose_one_another_are_refused(given: dict[
         ({"devpi_port": 65533, "devpi_server_workers": 2, **PROXIED}, "devpi_server_workers 2 asks for port 65536"),
         ({"devpi_supervisor_umask": "077", **PROXIED}, "devpi_supervisor_umask '077' keeps nginx from reading"),
         ({"devpi_server_argon2_memory_cost": 16}, "devpi_server_argon2_memory_cost 16 is too little for"),
+        ({"devpi_server_threads": 501}, "devpi_server_threads 501 is out of range; name one from 1 to 500"),
+        ({"devpi_server_restrict_modify": "root,,a"}, "devpi_server_restrict_modify 'root,,a' has an empty name in it"),
+        ({"devpi_server_restrict_modify": ":anonymous:"}, "devpi_server_restrict_modify ':anonymous:' lets anybody"),
         ({"devpi_server_user": "root"}, "devpi_server_user is root, and"),
         ({"devpi_supervisor_program": "../x"}, "devpi_supervisor_program '../x' is no name of a program"),
         ({"devpi_supervisor_program": "x-worker-1"}, "devpi_supervisor_program 'x-worker-1' ends as"),
@@ -549,45 +571,37 @@ BAD: dict[str, Any] = {
     "other protocol": "file:///etc/passwd",
     "script": "javascript:alert(1)",
 }
-SECRETS = ("devpi_password", "devpi_root_password")
-# An element of these lists, or a key of these dictionaries, is what is tried.
-WITHIN: dict[str, Callable[[Any], Any]] = {
-    "devpi_index_bases[]": lambda bad: {"devpi_index_bases": [bad]},
-    "devpi_venv_extra_packages[]": lambda bad: {"devpi_venv_extra_packages": [bad]},
-    "devpi_proxy_names[]": lambda bad: {"devpi_proxy_names": [bad]},
-    "devpi_proxy_networks[]": lambda bad: {"devpi_proxy_networks": [bad]},
-    "devpi_proxy_addresses[]": lambda bad: {"devpi_proxy_addresses": [bad]},
-    "devpi_supervisor_exitcodes[]": lambda bad: {"devpi_supervisor_exitcodes": [bad]},
-    "devpi_environment{}": lambda bad: {"devpi_environment": {"NAME": bad}},
-    "devpi_server_options{}": lambda bad: {"devpi_server_options": {"keyfs-cache-size": bad}},
-    **{
-        f"devpi_users[].{key}": lambda bad, key=key: {"devpi_users": [{"name": "ann", key: bad}]}
-        for key in SPECS["devpi_users"]["options"]
-    },
-    **{
-        f"devpi_users[].indexes[].{key}": lambda bad, key=key: {
-            "devpi_users": [{"name": "ann", "indexes": [{"name": "dev", key: bad}]}]
-        }
-        for key in SPECS["devpi_users"]["options"]["indexes"]["options"]
-    },
-    **{
-        f"devpi_tokens[].{key}": lambda bad, key=key: {"devpi_tokens": [{"user": "ann", "path": "/srv/t", key: bad}]}
-        for key in SPECS["devpi_tokens"]["options"]
-    },
-    **{
-        f"devpi_pypirc_repositories[].{key}": lambda bad, key=key: {
-            "devpi_pypirc_repositories": [{"name": "x", "repository": "https://example.com/x", key: bad}]
-        }
-        for key in SPECS["devpi_pypirc_repositories"]["options"]
-    },
-}
+# What has to be beside a key that is tried
+BESIDE = {"name": "ann", "user": "ann", "path": "/srv/t", "repository": "https://example.com/x"}
+
+
+def within() -> Iterator[tuple[str, Callable[[Any], Any]]]:
+    """Yield what stands in a value, an element or a key, each with the variable that has something bad there."""
+    for name, option in SPECS.items():
+        if option["type"] == "dict":
+            key = "keyfs-cache-size" if name == "devpi_server_options" else "NAME"
+            yield f"{name}{{}}", lambda bad, name=name, key=key: {name: {key: bad}}
+        elif option.get("elements") == "dict":
+            beside = {key: value for key, value in BESIDE.items() if key in option["options"]}
+            for key in option["options"]:
+                yield (
+                    f"{name}[].{key}",
+                    lambda bad, name=name, key=key, beside=beside: {name: [{**beside, key: bad}]},
+                )
+        elif option["type"] == "list":
+            yield f"{name}[]", lambda bad, name=name: {name: [bad]}
+    for key in SPECS["devpi_users"]["options"]["indexes"]["options"]:
+        yield (
+            f"devpi_users[].indexes[].{key}",
+            lambda bad, key=key: {"devpi_users": [{"name": "ann", "indexes": [{"name": "dev", key: bad}]}]},
+        )
 
 
 def cases() -> Iterator[tuple[str, str, dict[str, Any]]]:
     for kind, bad in BAD.items():
         for name in SPECS:
             yield name, kind, {name: bad}
-        for place, give in WITHIN.items():
+        for place, give in within():
             yield place, kind, give(bad)
     # Any sign of ASCII, and some beyond, in the middle of what is right
     signs = [character for character in map(chr, range(128)) if not character.isalnum() or character in "0aA"]
@@ -619,12 +633,25 @@ class Figures:
 
 VALUES = {name: Templar(LOADER, DEFAULTS).template(raw) for name, raw in DEFAULTS.items() if name in SPECS}
 MADE_OF = {name: variable_problems._names_in(name, DEFAULTS) for name in SPECS if DEFAULTS[name] == ALL_DEFAULTS[name]}
-TEMPLATES = {
-    file.name: file.read_text("utf-8")
-    for role in ROLES
-    for file in (variable_problems.ROLES / role / "templates").glob("*.j2")
+PARTS = {file.name: file for role in ROLES for file in (variable_problems.ROLES / role / "templates").glob("*.j2")}
+OTHERS = {
+    "ansible_managed": "Ansible",
+    "__devpi_program": DEFAULTS["__devpi_supervisor_server"],
+    "__devpi_proxy_digest": "0",
 }
-OTHERS = {"ansible_managed": "Ansible", "__devpi_program": DEFAULTS["__devpi_supervisor_server"]}
+
+
+def taken_in(file: str) -> set[str]:
+    """Return the templates that one is made of, without itself."""
+    named = set(re.findall(r"{% (?:include|import) '([^']+)'", PARTS[file].read_text("utf-8")))
+    return named.union(*map(taken_in, named))
+
+
+# Of a file that is laid down, all that its template is made of
+TEMPLATES = {
+    file: "".join(PARTS[part].read_text("utf-8") for part in sorted({file, *taken_in(file)}))
+    for file in sorted(set(PARTS).difference(*map(taken_in, PARTS)))
+}
 NAMES_IN = {
     file: set().union(
         *(
@@ -647,9 +674,13 @@ def found_in(kind: str, given: dict[str, Any]) -> list[str]:
     )
 
 
+# Each keeps what it compiled.
+RENDERERS = {file: Templar(LOADER).copy_with_new_env(searchpath=[str(PARTS[file].parent)]) for file in TEMPLATES}
+
+
 def rendered(file: str, given: dict[str, Any]) -> str:
-    variables = {**DEFAULTS, **OTHERS, **given, **PROXIED}
-    return str(Templar(LOADER, variables).template(trust_as_template(TEMPLATES[file])))
+    RENDERERS[file].available_variables = {**DEFAULTS, **OTHERS, **given, **PROXIED}
+    return str(RENDERERS[file].template(trust_as_template(PARTS[file].read_text("utf-8"))))
 
 
 def skeleton(file: str, text: str) -> Any:
@@ -661,7 +692,7 @@ def skeleton(file: str, text: str) -> Any:
         return {section.split(":")[0]: sorted({*parser[section]} - {"environment"}) for section in parser.sections()}
     if file == "devpi-server.yml.j2":
         return list(yaml.safe_load(text))
-    if file == "devpi.conf.j2":
+    if file in ("open.conf.j2", "private.conf.j2"):
         bare = re.sub(r'"(\\.|[^"\\])*"', "", text)
         return [bare.count("server {"), bare.count("{") - bare.count("}"), bare.count("location ")]
     return type(json.loads(text))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
+import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 from ansible_collections.wheelhouse.devpi.plugins.module_utils import _writable
@@ -58,3 +62,19 @@ def test_an_error_is_a_sentence_with_the_path_and_the_way_out(number):
     said = _writable.sentence(OSError(number, os.strerror(number), "/etc/a"))
     assert said.startswith(f"/etc/a could not be written or read ({os.strerror(number)}): ")
     assert ";" in said
+
+
+@AS_ROOT
+def test_place_that_an_account_may_have_led_elsewhere_is_looked_at_with_its_rights(monkeypatch):
+    nobody = pwd.getpwnam("nobody")
+    home = Path(tempfile.mkdtemp())
+    seen = []
+    monkeypatch.setattr(_writable, "_tried", lambda path: seen.append((path.name, os.geteuid())) or errno.EACCES)
+    try:
+        os.chown(home, nobody.pw_uid, nobody.pw_gid)
+        (home / ".pypirc").symlink_to("/root")
+        assert _writable.problems({str(home / ".pypirc"): "what points at the index"}) == []
+        assert len(_writable.problems({"/etc/devpi": "passwords"})) == 1
+    finally:
+        shutil.rmtree(home)
+    assert seen == [(".pypirc", nobody.pw_uid), ("devpi", 0)]

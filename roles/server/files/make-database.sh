@@ -18,15 +18,22 @@ file=$credentials/root
 if [ -z "$password" ] && ! [ -e "$file" ]; then
   (umask 022 && mkdir -p -- "$(dirname -- "$credentials")")
   [ -d "$credentials" ] || mkdir -- "$credentials"
-  draft=$credentials/.root.draft
+  # No devpi user has a + in the name.
+  draft=$credentials/.password.root+draft
   # The lock keeps others from being at it, so this was left by a run that was killed.
   rm -f -- "$draft"
-  (set -C && head -c 24 /dev/urandom | base64 | tr +/ -_ >"$draft")
+  set -C
+  exec 8>"$draft"
+  set +C
+  # devpi_users takes one that is not locked for what a killed run left.
+  flock --nonblock 8
+  head -c 24 /dev/urandom | base64 | tr +/ -_ >&8
   [ "$(wc -c <"$draft")" = 33 ]
   sync -- "$draft"
   # A link, unlike a rename, takes the place of nothing: devpi_users may have made one meanwhile.
   ln -- "$draft" "$file" || [ -e "$file" ]
   rm -- "$draft"
+  exec 8>&-
 fi
 if [ -z "$password" ]; then
   IFS= read -r password <"$file"

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._apply import apply
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._checks import unknown_passwords
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import Client, RequestFailed
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._converge import Change, Passwords, apply, diff, plan
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import USER_OPTIONS, User, parse
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import USER_OPTIONS, User, parse
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._plan import Change, diff, plan
 
 EXISTING: dict[str, Any] = {
     "root": {
@@ -76,7 +78,7 @@ def steps(
 ) -> list[Change]:
     credentials = Credentials(str(directory)) if directory else None
     existing = EXISTING if existing is None else existing
-    return plan(declared(*users), existing, Passwords(credentials, lambda user, password: current))
+    return plan(declared(*users), existing, credentials, lambda user, password: current)
 
 
 def test_what_is_as_declared_is_left_alone() -> None:
@@ -169,7 +171,7 @@ def test_a_password_of_who_exists_is_set_only_when_asked_and_other(
     update_password: str, current: bool, expected: list[str]
 ) -> None:
     found = steps({"name": "bob", "password": "CANARY", "update_password": update_password}, current=current)
-    assert [key for step in found for key in step.summary()["keys"]] == expected
+    assert [key for step in found for key in step.summary()["settings"]] == expected
     if found:
         shown = diff(found)
         assert shown["before"] != shown["after"]
@@ -219,14 +221,12 @@ def test_a_directory_that_others_can_write_is_not_used(tmp_path: Path) -> None:
 
 def test_an_empty_password_file_is_refused_beforehand(tmp_path: Path) -> None:
     (tmp_path / "alice").write_text("\n")
-    passwords = Passwords(Credentials(str(tmp_path)), lambda user, password: True)
-    [problem] = passwords.problems(declared({"name": "alice"}), EXISTING)
+    [problem] = unknown_passwords(declared({"name": "alice"}), EXISTING, Credentials(str(tmp_path)))
     assert f"{tmp_path}/alice is empty" in problem
 
 
 def test_without_a_password_and_a_directory_both_ways_out_are_named() -> None:
-    passwords = Passwords(None, lambda user, password: True)
-    [problem] = passwords.problems(declared({"name": "bob"}, {"name": "alice", "password": ""}), EXISTING)
+    [problem] = unknown_passwords(declared({"name": "bob"}, {"name": "alice", "password": ""}), EXISTING, None)
     assert problem.startswith(
         "users[1] (alice): the user is to be created and has no password; give one as password, or"
     )
@@ -239,3 +239,37 @@ def test_the_password_in_a_mirrors_address_is_not_shown() -> None:
     assert "CANARY" not in repr(shown)
     assert shown["before"] == {"root/pypi": {"mirror_url": "https://u:********@up:8/simple/"}}
     assert shown["before"] != shown["after"]
+
+
+def test_an_index_of_a_plugins_type_is_kept_like_a_stage() -> None:
+    index = {"name": "safe", "type": "constrained", "bases": ["root/pypi"], "options": {"constraints": ["pip<26", "*"]}}
+    [step] = steps({"name": "bob", "indexes": [index]})
+    client = Recorder()
+    apply(step, client, None)
+    there = {
+        "type": "constrained",
+        "bases": ["root/pypi"],
+        "constraints": ["pip<26", "*"],
+        "acl_toxresult_upload": ["bob"],
+    }
+    assert client.sent == [("PUT", "/bob/safe", there)]
+    existing = {**EXISTING, "bob": {"username": "bob", "indexes": {"safe": {**there, "acl_upload": ["bob"]}}}}
+    for kept in (index, {"name": "safe", "options": {"constraints": ["pip<26", "*"]}}, {"name": "safe"}):
+        assert steps({"name": "bob", "indexes": [kept]}, existing=existing) == []
+    changed = {"name": "safe", "options": {"constraints": ["*"]}, "title": "t"}
+    [step] = steps({"name": "bob", "indexes": [changed]}, existing=existing)
+    client = Recorder()
+    apply(step, client, None)
+    assert client.sent == [("PATCH", "/bob/safe", {"constraints": ["*"], "title": "t"})]
+    assert diff([step])["before"] == {"bob/safe": {"constraints": ["pip<26", "*"]}}
+    # what a plugin defines and nobody declares is sent as it is, or the server would reset it
+    [step] = steps({"name": "bob", "indexes": [{"name": "safe", "title": "t"}]}, existing=existing)
+    client = Recorder()
+    apply(step, client, None)
+    assert client.sent == [("PATCH", "/bob/safe", {"constraints": ["pip<26", "*"], "title": "t"})]
+
+
+def test_a_type_that_the_server_has_not_is_the_servers_to_refuse() -> None:
+    [step] = steps({"name": "bob", "indexes": [{"name": "x", "type": "jail"}]})
+    with pytest.raises(RequestFailed):
+        apply(step, Recorder(refuse={("PUT", "/bob/x"): 400}), None)

@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tree import (
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._checks import open_upload_problems
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._checks import problems as check
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import (
     FORBIDDEN_IN_NAMES,
-    FRESH_SERVER,
     USER_OPTIONS,
     User,
-    check,
-    differs,
-    open_upload_problems,
     order,
     parse,
     secrets_in,
 )
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._plan import differs
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._session import FRESH_SERVER
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -89,7 +89,16 @@ def index(**keys: object) -> list[dict[str, Any]]:
         (index(type="mirror", mirror_url="up"), "mirror_url does not start with http:// or https://"),
         (index(type="mirror", mirror_url="http://up/", bases=[]), "bases is no key of a mirror"),
         (index(type="mirror", mirror_url="http://up/", mirror_cache_expiry=-1), "mirror_cache_expiry -1 is negative"),
-        (index(options={"bases": []}), "options holds bases, which is a key of its own"),
+        (index(options={"bases": []}), "options holds bases, which is a key of its own; write it beside options"),
+        (
+            index(options={"remote_url": "http://up/"}),
+            "options holds remote_url, which is a key of its own; write mirr",
+        ),
+        (index(type="mirorr"), "type 'mirorr' is spelt nearly like one of devpi's own; did you mean mirror?"),
+        (index(type="a b"), "type 'a b' is no name of a type"),
+        (index(type="constrained", mirror_url="http://up/"), "mirror_url is a key of mirrors only"),
+        (index(type="constrained", bases=["bob/nothing"]), "base bob/nothing neither exists nor is declared"),
+        ([{"name": "bob", "indexes": [{"name": "dev", "type": "constrained"}]}], "and the index is a stage, which"),
         (index(custom_data={"a": [-(2**31) - 1]}), "custom_data.a[0] is -2147483649, and devpi-server cannot store"),
         (index(custom_data={"a": -(2**31) - 1}), "custom_data.a is -2147483649, and devpi-server cannot store"),
         ([{"name": "alice", "custom_data": {"a": -(2**31) - 1}}], "(alice): custom_data.a is -2147483649, and"),
@@ -125,9 +134,9 @@ def test_all_problems_come_in_one_go_each_with_its_place() -> None:
         {"name": "d d", "indexes": [{"name": "b/c"}]},
     ]
     assert [each.split(":")[0] for each in problems(users, EXISTING)] == [
-        "devpi_users[0].indexes[1] (alice/dev)",
         "devpi_users[1] (d d)",
         "devpi_users[1].indexes[0] (d d/b/c)",
+        "devpi_users[0].indexes[1] (alice/dev)",
     ]
 
 
@@ -143,6 +152,7 @@ def test_nothing_is_wrong_with_what_devpi_takes() -> None:
     users = [
         {"name": "root", "indexes": [{"name": "pypi", "mirror_no_project_list": "yes", "mirror_url": "http://up/"}]},
         {"name": "ü.b@c-d_e", "password": "", "email": None},
+        {"name": "carol", "indexes": [{"name": "c", "type": "constrained", "options": {"constraints": ["pip"]}}]},
         *index(
             bases="bob/dev, root/pypi",
             acl_upload="alice,:authenticated:,:ldap-group",

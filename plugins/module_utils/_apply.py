@@ -1,0 +1,83 @@
+# Copyright: The wheelhouse.devpi authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Carries a plan out, step by step. A client in check mode refuses all that is sent here."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import Client, RequestFailed
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import spoken, understood_index
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._plan import Change, differs, keys_of_plugins
+
+
+def apply(step: Change, client: Client, credentials: Credentials | None) -> None:
+    """Send the step's requests.
+
+    A password is in its file before the server hears of it, so that a run killed in between is mended by the next.
+
+    :raises ClientError: the server refused, or is gone.
+    :raises CredentialsError: a generated password cannot be kept.
+    """
+    path = f"/{step.path}"
+    if step.action == "delete":
+        _delete(step, client)
+        return
+    body = _said(step, step.body, client)
+    if step.password_hash is not None:
+        # A creation without the key is refused; without a value, the hash holds.
+        body.update(password=None, pwhash=step.password_hash)
+    elif step.set_password:
+        body["password"] = step.password
+        if step.password is None and credentials is not None:
+            body["password"] = credentials.obtain(step.user)
+    if step.action == "update":
+        _patch(client, path, body, step.kept)
+        return
+    try:
+        client.put(path, body)
+    except RequestFailed as error:
+        if error.status != 409:
+            raise
+        # Another run made it meanwhile; its password stays, as that of any user who exists.
+        there = client.get_json(path + ("?no_projects=" if step.index is not None else ""))
+        if step.index is not None:
+            there = understood_index(there, client.version)
+        rest = {key: value for key, value in step.body.items() if key != "type" and differs(key, value, there)}
+        if rest:
+            _patch(client, path, _said(step, rest, client), {} if step.index is None else keys_of_plugins(there))
+
+
+def _said(step: Change, body: Mapping[str, Any], client: Client) -> dict[str, Any]:
+    return dict(body) if step.index is None else spoken(body, client.version)
+
+
+def _patch(client: Client, path: str, body: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
+    """Change the keys of ``body`` and no others.
+
+    devpi-server resets each key that a plugin defines and a request does not name. One whose plugin is no longer there
+    stays as it is, and is refused.
+    """
+    try:
+        client.patch(path, {**kept, **body})
+    except RequestFailed as error:
+        known = {key: value for key, value in kept.items() if f" {key}=" not in str(error)}
+        if error.status != 400 or known == kept:
+            raise
+        client.patch(path, {**known, **body})
+
+
+def _delete(step: Change, client: Client) -> None:
+    try:
+        for locked in step.locked:
+            client.patch(f"/{locked}", {"volatile": True})
+        client.delete(f"/{step.path}")
+    except RequestFailed as error:
+        # For an index that is gone already devpi-server answers 403, as for one that may not be deleted.
+        everything = client.get_json("/") if error.status in (403, 404) else None
+        user = None if everything is None else everything.get(step.user)
+        gone = user is None or (step.index is not None and step.index not in user.get("indexes", {}))
+        if everything is None or not gone:
+            raise

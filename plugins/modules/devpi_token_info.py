@@ -1,0 +1,125 @@
+#!/usr/bin/python
+# Copyright: The wheelhouse.devpi authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tell which tokens a devpi user has."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: devpi_token_info
+short_description: Tell which tokens a devpi user has
+version_added: 0.2.0
+description:
+  - Lists the tokens of one user with what they may do and when they end. The secret of a token is known only when it is
+    made, by M(wheelhouse.devpi.devpi_token), and is not among what this module can tell.
+  - The server has to have the plugin C(devpi-tokens), which V(devpi_venv_tokens=true) of the role
+    wheelhouse.devpi.venv installs. Without it the module fails.
+extends_documentation_fragment:
+  - wheelhouse.devpi.connection
+  - wheelhouse.devpi.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+    details: Nothing is changed.
+options:
+  user:
+    description: Whose tokens they are. The user has to exist.
+    type: str
+    required: true
+  credentials_dir:
+    description:
+      - A directory on the managed host where passwords are kept, each in a file named after its user. When O(password)
+        is not set, the file named after O(username) is read in its place.
+    type: path
+notes:
+  - Each run logs in, as tokens are listed only to those who may change the user. A server with C(restrict-modify)
+    takes that from the users that it names there, and from nobody else.
+seealso:
+  - module: wheelhouse.devpi.devpi_token
+author:
+  - The wheelhouse.devpi authors (@wheelhouse)
+"""
+
+EXAMPLES = r"""
+- name: See which tokens there are
+  wheelhouse.devpi.devpi_token_info:
+    url: http://127.0.0.1:3141
+    credentials_dir: /etc/devpi/credentials
+    user: ci
+  register: listed
+
+- name: Stop where one of them never ends
+  ansible.builtin.assert:
+    that: "'never' not in listed.tokens | map(attribute='expires')"
+"""
+
+RETURN = r"""
+tokens:
+  description: The user's tokens by their ids, without their secrets. Those that are over are listed by the server too.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: The token's id.
+      type: str
+    allowed:
+      description: The permissions, where they are restricted.
+      type: list
+      elements: str
+    indexes:
+      description: The indexes, where they are restricted.
+      type: list
+      elements: str
+    projects:
+      description: The projects, where they are restricted.
+      type: list
+      elements: str
+    expires:
+      description: The end in UTC, or V(never).
+      type: str
+    not_before:
+      description: The beginning in UTC, where there is one.
+      type: str
+  sample:
+    - id: JpW8DxM5
+      allowed: [pkg_read, upload]
+      indexes: [team/dev]
+      expires: "2030-01-31T12:00:00Z"
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import ClientError, connection_options
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import CredentialsError
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import flaws_of_name
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._session import connect, kept_passwords
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._tokens import TokenApi, TokenError, shown
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            **connection_options(),
+            "user": {"type": "str", "required": True},
+            "credentials_dir": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    user = module.params["user"]
+    for flaw in flaws_of_name(user, "user", "user"):
+        module.fail_json(msg=flaw)
+    try:
+        api = TokenApi(connect(module, kept_passwords(module)), user)
+        api.login()
+        tokens = api.listed()
+    except (ClientError, CredentialsError, TokenError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, tokens=shown(tokens))
+
+
+if __name__ == "__main__":
+    main()

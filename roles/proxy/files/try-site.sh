@@ -1,0 +1,19 @@
+#!/bin/sh
+# Asks nginx whether it would accept a file as this host's site of devpi, beside all that it reads else.
+#
+# try-site.sh FILE
+set -eu
+umask 077
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+cp -a /etc/nginx/. "$scratch"
+# nginx takes what is relative from beside the file that it is given.
+sed -i "s#/etc/nginx/#$scratch/#g" "$scratch/nginx.conf"
+cp "$1" "$scratch/conf.d/devpi.conf"
+if ! said=$(nginx -q -t -c "$scratch/nginx.conf" 2>&1); then
+  printf 'nginx does not accept its configuration; it goes on as before:\n%s\n' "$said" |
+    sed "s#$scratch/conf.d/devpi.conf#/etc/nginx/conf.d/devpi.conf#g; s#$scratch/#/etc/nginx/#g" >&2
+  exit 1
+fi
