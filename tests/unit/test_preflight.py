@@ -121,7 +121,7 @@ class Module:
     def __init__(self, directory, user):
         paths = {"server_dir": "server", "server_config": "devpi-server.yml", "venv_path": "venv"}
         self.params = {name: str(directory / path) for name, path in paths.items()}
-        self.params.update(roles=["server"], server_user=user, signing_file="", supervisor_program="devpi")
+        self.params.update(roles=["server"], server_user=user, signing_file="", supervisor_program="devpi", users=[])
 
     def sha1(self, path):
         return "digest" if Path(path).exists() else None
