@@ -184,6 +184,10 @@ EXAMPLES = r"""
     roles: [venv, server, supervisor, users]
     port: 3141
     users:
+      - name: root
+        indexes:
+          - name: pypi
+            type: mirror
       - name: team
         indexes:
           - name: dev
