@@ -81,7 +81,10 @@ def tools(shell: Shell, layout: Layout) -> Tools:
     uv = f"{layout.venv}/bin/uv"
     said = shell(
         f"{uv} venv -q --clear toolbox && "
-        f"{uv} pip install -q -p toolbox --index-url {layout.index}/+simple/ flit twine hatch uv pip"
+        # the registry that the index asks may be busy
+        "for pause in 5 30 0; do "
+        f"{uv} pip install -q -p toolbox --index-url {layout.index}/+simple/ flit twine hatch uv pip && exit; "
+        "sleep $pause; done; exit 1"
     )
     assert said.rc == 0, said.stderr
     return Tools(shell, layout)

@@ -19,6 +19,8 @@ import time
 
 NAME = "packages.example.com"
 CONNECTIONS = 32
+# Writers wait for one another, and on a busy machine for longer.
+PATIENCE = 60
 ODD = [
     *(
         "%",
@@ -382,7 +384,7 @@ def converse(number: int, make: Generator, count: int, until: float, tally: Tall
         status, text, kept = "closed", b"", False
         try:
             if connection is None:
-                plain = socket.create_connection(("127.0.0.1", 443), 10, (f"127.0.1.{number + 1}", 0))
+                plain = socket.create_connection(("127.0.0.1", 443), PATIENCE, (f"127.0.1.{number + 1}", 0))
                 connection = context.wrap_socket(plain, server_hostname=NAME)
             connection.sendall(request)
             if abandoned:
@@ -396,7 +398,7 @@ def converse(number: int, make: Generator, count: int, until: float, tally: Tall
                 # with a length that is wrong, what comes next may be anything
                 kept = not response.will_close and kind != "length"
         except TimeoutError:
-            status = "nothing within 10 s"
+            status = "nothing at all"
         except (OSError, http.client.HTTPException):
             pass
         tally.add(kind, about, request, status, text)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,9 @@ import pytest
 from molecule.proxy.conftest import NAME, answer, basic
 
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+
     from testinfra.host import Host
 
     from molecule.proxy.conftest import Outside, Runs
@@ -24,6 +29,26 @@ def serves(outside: Outside) -> bool:
     return outside.send("/+api", "Accept: application/json").status == 200
 
 
+@contextlib.contextmanager
+def sending(connection: ssl.SSLSocket, length: int) -> Iterator[None]:
+    """Send a byte now and then, for nginx waits half a minute for the next, and at the end the rest."""
+    stop, sent = threading.Event(), []
+
+    def send() -> None:
+        while not stop.wait(5):
+            connection.sendall(b"x")
+            sent.append(1)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        sender.join()
+    connection.sendall(b"x" * (length - len(sent)))
+
+
 def workers(host: Host) -> set[str]:
     return set(host.check_output("pgrep -f 'nginx: worker process$' || true").split())
 
@@ -33,12 +58,12 @@ def test_limits_hold_and_a_reload_cuts_nobody_off(host: Host, outside: Outside, 
     master = host.check_output("cat /run/nginx.pid")
     with outside.connect() as under_way:
         login = basic("team", host.check_output("cat /etc/devpi/credentials/team"))
-        head = f"POST /team/dev/ HTTP/1.1\r\nHost: {NAME}\r\n{login}\r\nContent-Length: 4\r\n\r\n"
-        under_way.sendall(f"{head}ab".encode())
-        code, changed, said = deploy(devpi_proxy_request_rate=1, devpi_proxy_connections=2)
+        head = f"POST /team/dev/ HTTP/1.1\r\nHost: {NAME}\r\n{login}\r\nContent-Length: 100\r\n\r\n"
+        under_way.sendall(head.encode())
+        with sending(under_way, 100):
+            code, changed, said = deploy(devpi_proxy_request_rate=1, devpi_proxy_connections=2)
         # the site, and that nginx takes it up
         assert (code, changed) == (0, 2), said
-        under_way.sendall(b"cd")
         assert answer(under_way, "POST").status in {400, 401, 403}
     assert host.check_output("cat /run/nginx.pid") == master
     slowed = [said for said in (outside.send("/+api") for _dummy in range(30)) if said.status == 429]

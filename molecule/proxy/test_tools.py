@@ -112,7 +112,10 @@ def machine(host: Host, shell: Shell, layout: Layout) -> Machine:
     uv = f"{layout.venv}/bin/uv"
     said = shell(
         f"{uv} venv -q --clear toolbox && "
-        f"{uv} pip install -q -p toolbox --index-url {layout.index}/+simple/ flit twine hatch uv pip"
+        # the registry that the index asks may be busy
+        "for pause in 5 30 0; do "
+        f"{uv} pip install -q -p toolbox --index-url {layout.index}/+simple/ flit twine hatch uv pip && exit; "
+        "sleep $pause; done; exit 1"
     )
     assert said.rc == 0, said.stderr
     host.check_output("mkdir -p /root/outside/flit && cp %s /root/outside/ca.pem", layout.ca)

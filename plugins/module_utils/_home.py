@@ -117,6 +117,7 @@ class Home:
         """Return why the devpi client could not read one of its files, or not write it again."""
         name = self.account.pw_name
         keeps = f"and the devpi client of {name} keeps its settings there"
+        there = False
         try:
             with acting_as(self.account):
                 there = os.path.lexists(path)

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 from unittest import mock
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # script/_setup puts a link there in each virtual environment that it makes.
 sys.path.insert(0, str(Path(sys.prefix, "collections")))
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)

@@ -235,6 +235,7 @@ def test_values_are_brought_into_the_servers_spelling() -> None:
     }
 
 
+@settings(deadline=None)
 @given(st.text(max_size=8))
 def test_the_rule_for_names_is_the_servers(name: str) -> None:
     """devpi-server's own words: any ASCII symbol besides -.@_ is blocked."""
@@ -242,7 +243,7 @@ def test_the_rule_for_names_is_the_servers(name: str) -> None:
     assert bool(FORBIDDEN_IN_NAMES.search(name)) is blocked
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 7), max_size=3, unique=True), min_size=1, max_size=8))
 def test_bases_come_first_or_a_cycle_is_named(graph: list[list[int]]) -> None:
     names = [str(number) for number in range(len(graph))]

@@ -44,11 +44,12 @@ def templated(value: object) -> bool:
 
 def of_its_type(option: dict[str, Any], default: Any) -> bool:
     """Whether a default is what the spec declares; a template is a text, and what it makes is known to a run alone."""
-    if default is None or type(default) is not TYPES[option.get("type", "str")]:
+    # bool is an int to isinstance
+    if {type(default)} != {TYPES[option.get("type", "str")]}:
         return False
     if option.get("type") == "list" and option.get("elements", "str") in TYPES:
         element = TYPES[option.get("elements", "str")]
-        return all(templated(each) or type(each) is element for each in default)
+        return {type(each) for each in default if not templated(each)} <= {element}
     return default in option.get("choices", [default])
 
 
