@@ -200,8 +200,8 @@ class Target:
     def files(self) -> str:
         """Return every file's path, mode, owner, size and time of change where a deployment could leave something.
 
-        Left out is what changes by itself: apt's package lists, systemd's own state, Ansible's directory for scratch. That
-        one is made first, for Ansible makes it in a check too, and changes the time of the directory around it.
+        Left out is what changes by itself: apt's package lists, systemd's own state, Ansible's directory for scratch.
+        That one is made first, for Ansible makes it in a check too, and changes the time of the directory around it.
         """
         self.host.check_output("mkdir -p /root/.ansible/tmp")
         left_out = " -o ".join(f"-path {path}" for path in ("/var/lib/apt", "/var/lib/systemd", "/root/.ansible"))
