@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import fcntl
 import functools
 import http.server
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,20 @@ class Environment:
             **options,
         }
         return self.devpi.run("devpi_venv", arguments, check)
+
+    def run_and_compile(self, **options):
+        """Run the module, and wait for the compiling that it leaves behind: until then the environment is in use."""
+        said = self.run(**options)
+        for _attempt in range(600):
+            if not any(self._runs(process) for process in Path("/proc").glob("[0-9]*")):
+                return said
+            time.sleep(0.2)
+        raise AssertionError(f"a program of {self.store} still runs after two minutes")
+
+    def _runs(self, process: Path) -> bool:
+        with contextlib.suppress(OSError):
+            return (process / "cmdline").read_bytes().startswith(f"{self.store}/".encode())
+        return False
 
     def names(self) -> list[str]:
         """Return what lies in the store, drafts included."""
@@ -208,16 +224,16 @@ def test_environment_that_no_longer_works_is_made_anew(environment, wheels):
 def test_only_what_runs_and_the_one_before_stay(environment, wheels):
     made = []
     for content in "abc":
-        said = environment.run(find_links=str(wheels), plugins={"devpi_shelf": f"LABEL = {content!r}\n"})
+        said = environment.run_and_compile(find_links=str(wheels), plugins={"devpi_shelf": f"LABEL = {content!r}\n"})
         made.append(Path(said["environment"]).name)
     assert environment.names() == sorted(made[1:])
 
 
 def test_environment_of_another_link_stays(environment, wheels):
     plugins = {"devpi_shelf": "LABEL = 'other'\n"}
-    other = environment.run(find_links=str(wheels), path=str(environment.path) + "-other", plugins=plugins)
+    other = environment.run_and_compile(find_links=str(wheels), path=str(environment.path) + "-other", plugins=plugins)
     for content in "abc":
-        environment.run(find_links=str(wheels), plugins={"devpi_shelf": f"LABEL = {content!r}\n"})
+        environment.run_and_compile(find_links=str(wheels), plugins={"devpi_shelf": f"LABEL = {content!r}\n"})
     assert Path(other["environment"], "bin", "devpi-server").exists()
     assert len(environment.names()) == 3
 
