@@ -234,7 +234,7 @@ def integration() -> Iterator[Check | list[Check]]:
     with_tokens = (
         "test_devpi_token.py",
         "test_devpi_token_info.py",
-        "test_devpi_venv.py",
+        "test_role_venv.py",
         "test_bound_tokens.py",
         "test_examples.py and devpi_token",
     )

@@ -34,10 +34,14 @@ print(urllib.request.urlopen(request).read().decode())
 # The beginnings of the names of tasks, in the order in which they come, and the seconds to wait in each. Each run gets
 # further than the one before.
 POINTS = (
-    ("wheelhouse.devpi.venv : Keep the virtual environment", 0.8),
-    ("wheelhouse.devpi.venv : Keep the virtual environment", 1.8),
-    ("wheelhouse.devpi.venv : Keep the virtual environment", 3),
-    ("wheelhouse.devpi.venv : Keep the virtual environment", 4.5),
+    ("wheelhouse.devpi.venv : Install them", 0.8),
+    ("wheelhouse.devpi.venv : Install them", 4),
+    ("wheelhouse.devpi.venv : Lay down the variables", 0.1),
+    ("wheelhouse.devpi.venv : Make the environment", 0.8),
+    ("wheelhouse.devpi.venv : Make the environment", 2.5),
+    ("wheelhouse.devpi.venv : Make the environment", 4.5),
+    ("wheelhouse.devpi.venv : Point devpi_venv_path", 0.1),
+    ("wheelhouse.devpi.venv : Remove environments", 0.1),
     ("wheelhouse.devpi.server : Keep devpi-server initialised", 0.5),
     ("wheelhouse.devpi.server : Keep devpi-server initialised", 1.3),
     ("wheelhouse.devpi.supervisor : Keep the program", 0.3),

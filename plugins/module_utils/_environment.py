@@ -14,7 +14,7 @@ import pwd
 import re
 import stat
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as, nobody
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import (
@@ -33,6 +33,11 @@ DIGEST = re.compile(r"[0-9a-f]{16}")
 # What the releases before the store wrote into an environment: the interpreter, and the digest of the lock.
 FORMER_STAMP = re.compile(rb"\S+ [0-9a-f]{64}\n")
 DEBIAN_DEFAULTS = Path("/usr/share/python3/debian_defaults")
+# What decides whether an environment still works after an upgrade of the system, and the real file behind links
+IDENTITY = """
+import os, sys
+print(sys.implementation.name, "%d.%d" % sys.version_info[:2], os.uname().machine, os.path.realpath(sys.executable))
+"""
 
 
 class Occupant(NamedTuple):
@@ -218,3 +223,32 @@ def closed_to(account: pwd.struct_passwd, path: str) -> Path | None:
                 if not os.access(parent, os.X_OK, effective_ids=True):
                     return parent
     return None
+
+
+def facts(path: str, python: str, account: str, said: Callable[[list[str]], str], store: str = STORE) -> dict[str, Any]:
+    """Return what role venv has to know of a host before it changes anything.
+
+    :param path: devpi_venv_path, at which :func:`occupant` found nothing that is somebody's.
+    :param python: devpi_python; nobody but root can change it.
+    :param account: the service's, which need not exist yet.
+    :param said: returns what a program printed; nothing where it failed or does not exist.
+    :param store: the directory of all environments.
+    """
+    command = as_account(account_or_nobody(account))
+    there, keeper = occupant(path, store), keeper_of(path) if os.geteuid() == 0 else None
+    identity = said([*command, interpreter(python), "-I", "-S", "-c", IDENTITY]).strip()
+    whole = sorted(stamp.parent.name for stamp in Path(store).glob(f"*/{STAMP}") if _in_store(stamp.parent, store))
+    linked = there.environment
+    # The one that runs may have been damaged, or lack what the system had when it was made.
+    if linked in whole:
+        program = f"{store}/{linked}/bin/python"
+        if not said([*command, program, "-I", "-c", "import devpi_server; print(devpi_server.__name__)"]):
+            whole.remove(linked)
+    return {
+        "identity": identity,
+        "python": identity.split(" ", 3)[-1],
+        "kind": there.kind,
+        "linked": linked,
+        "whole": whole,
+        "keeper": keeper.pw_name if keeper else "",
+    }

@@ -43,20 +43,6 @@ class Beside:
             return code, self._said.read().decode("utf-8", "replace")
 
 
-def detach(command: list[str]) -> None:
-    """Start a program that outlives the module, and whose end and output nobody looks at."""
-    subprocess.Popen(
-        command,
-        env=system_environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        # Python takes modules from where it starts, which may be a directory that others can write to.
-        cwd="/",
-        start_new_session=True,
-    )
-
-
 def started_at(pid: int) -> float:
     """Return when a process was started, in seconds since 1970."""
     # The kernel rounds down to a tick; one more, so that what was written just before the start does not look newer.

@@ -197,6 +197,31 @@ missing_packages:
   type: list
   elements: str
   sample: [python3-venv, supervisor]
+environment:
+  description: What lies at O(venv_path) and in the directory of environments, and what O(python) is.
+  returned: when role venv follows
+  type: dict
+  contains:
+    identity:
+      description: What an environment has to be made anew for; empty where the interpreter is not there yet.
+      type: str
+      sample: cpython 3.11 x86_64 /usr/bin/python3.11
+    python:
+      description: The real file of the interpreter.
+      type: str
+    kind:
+      description: Whether O(venv_path) is V(nothing), V(empty), V(link), V(former) or V(foreign).
+      type: str
+    linked:
+      description: The name of the environment that it leads to.
+      type: str
+    whole:
+      description: The names of the environments that can be used.
+      type: list
+      elements: str
+    keeper:
+      description: The account with whose rights the link is made; empty where root alone can change the directory.
+      type: str
 server_initialised:
   description: Whether the server directory holds a database.
   returned: success
@@ -265,6 +290,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._environment impo
     account_or_nobody,
     as_account,
     closed_to,
+    facts,
     interpreter,
     occupant,
 )
@@ -373,6 +399,9 @@ class Preflight:
             self._credentials(seen)
         if self.roles & {"pypirc", "client"}:
             self._owner(seen)
+        if "venv" in self.roles and not self.problems:
+            path, python, account = (self.params[name] for name in ("venv_path", "python", "server_user"))
+            seen["environment"] = facts(path, python, account, self._said)
         return seen
 
     def _places(self, packages: list[str]) -> dict[str, str]:
