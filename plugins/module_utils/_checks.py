@@ -189,7 +189,7 @@ class _Checks:
                     f"{key} is known to devpi-server {'.'.join(map(str, SINCE[key]))} and newer and "
                     f"{'.'.join(map(str, self.version))} answers; drop it, or upgrade the server"
                 )
-        if mirror and observed is None and "mirror_url" not in index.keys:
+        if mirror and observed is None and "mirror_url" not in index.keys and index.path != "root/pypi":
             yield "a mirror needs a mirror_url; give the address of its upstream's simple page"
         for base in index.keys.get("bases", ()):
             yield from self.base(base)

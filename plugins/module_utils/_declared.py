@@ -73,6 +73,13 @@ USER_OPTIONS: dict[str, Any] = {
 
 # The keys of 6 and of 7 with the address of a mirror's upstream
 UPSTREAMS = ("mirror_url", "remote_url")
+# What devpi-init makes of root/pypi. One that is declared without an upstream is made like this.
+ROOT_PYPI: dict[str, Any] = {
+    "mirror_url": "https://pypi.org/simple/",
+    "mirror_web_url_fmt": "https://pypi.org/project/{name}/",
+    "title": "PyPI",
+    "volatile": False,
+}
 
 # What only an option of its own may set, and which one that is
 NAMED = {alias: name for name, option in INDEX_OPTIONS.items() for alias in (name, *option.get("aliases", ()))}

@@ -18,6 +18,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._checks import in
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import (
     INDEX_KEYS,
+    ROOT_PYPI,
     UPSTREAMS,
     USER_KEYS,
     Index,
@@ -145,7 +146,9 @@ def _user_step(user: User, observed: Mapping[str, Any] | None, marker: str | Non
 def _index_step(index: Index, observed: Mapping[str, Any] | None) -> Change | None:
     keys = with_tox_results(index, observed)
     if observed is None:
-        keys = {"type": index.kind(None), **keys}
+        kind = index.kind(None)
+        like_devpi_init = index.path == "root/pypi" and kind == "mirror" and "mirror_url" not in keys
+        keys = {"type": kind, **(ROOT_PYPI if like_devpi_init else {}), **keys}
     return _filled(Change("", index.user, index.name, kept=keys_of_plugins(observed or {})), keys, observed)
 
 

@@ -3,24 +3,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The directory and the secret of a devpi-server, which the server's account can change at any time.
 
-Where the way there is root's alone, root makes them and looks at them, by descriptors and without following anything.
-Where the way is the account's own, everything is done with that account's rights.
+Where the way there is root's alone, root looks at them, by descriptors and without following anything. Where the way is
+the account's own, that is done with that account's rights. Role server makes and changes them in the same way.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import pwd
-import secrets
 import shlex
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ContextManager, Iterator
 
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as, user_name
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as, attributes, user_name
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import (
     PathError,
     command_as,
@@ -104,6 +102,14 @@ class Place:
         """
         keeper = self.keeper()
         return contextlib.nullcontext() if keeper is None else acting_as(keeper)
+
+    def whose_rights(self) -> str:
+        """Return the name of the account with whose rights things are made there; root's where that is not known."""
+        try:
+            keeper = self.keeper()
+        except ServerDirectoryError:
+            keeper = None
+        return "root" if keeper is None else keeper.pw_name
 
     def out_of_reach(self) -> Iterator[str]:
         """Tell which directory keeps the account from the place."""
@@ -301,10 +307,9 @@ class ServerDirectory(Place):
         """Return what keeps a database from being made or used: one of its two files is missing. Else nothing."""
         try:
             entries = self._look().entries
-            whole = self.whole_draft()
         except ServerDirectoryError:
             return ""
-        if DATABASE in entries and NODEINFO not in entries and not whole:
+        if DATABASE in entries and NODEINFO not in entries and not self._has_whole_draft(entries):
             return (
                 f"{self.called} holds a database (.sqlite) without its .nodeinfo; restore that file, or move the "
                 "directory away to begin with an empty index"
@@ -316,111 +321,34 @@ class ServerDirectory(Place):
             )
         return ""
 
-    def drafts(self) -> list[str]:
-        """Return the paths of the directories that begun initialisations have left."""
-        entries = self._look().entries
-        names = sorted(name for name, seen in entries.items() if _is_draft(name) and stat.S_ISDIR(seen.st_mode))
-        return [f"{self.path}/{name}" for name in names]
-
-    def whole_draft(self) -> str:
-        """Return the path of a draft of which a run that was killed had begun to move the content out, or nothing."""
-        if self.account is None or DATABASE not in self._look().entries:
-            return ""
+    def _has_whole_draft(self, entries: dict[str, os.stat_result]) -> bool:
+        """Whether a run that was killed had begun to move the content of a draft out; the next goes on with that."""
+        drafts = [name for name, seen in entries.items() if _is_draft(name) and stat.S_ISDIR(seen.st_mode)]
+        if self.account is None:
+            return False
         with acting_as(self.account):
-            return next((draft for draft in self.drafts() if os.path.lexists(f"{draft}/{NODEINFO}")), "")
+            return any(os.path.lexists(f"{self.path}/{draft}/{NODEINFO}") for draft in drafts)
 
-    def new_draft(self) -> str:
-        """Make an empty directory in this one, with a name of its own, and return its path."""
-        path = f"{self.path}/{DRAFT}.{secrets.token_hex(8)}"
-        if self.account is not None:
-            with acting_as(self.account):
-                Path(path).mkdir(0o700)
-        return path
-
-    def take_out_of(self, draft: str) -> None:
-        """Move what a draft holds into this directory, and remove the draft.
-
-        Its .nodeinfo comes last: with it the database is whole, and without it the next run begins anew or goes on.
-        """
-        if self.account is None:
-            return
-        with acting_as(self.account):
-            rest = sorted({each.name for each in Path(draft).iterdir()} - {NODEINFO})
-            for name in [*rest, NODEINFO]:
-                Path(draft, name).rename(Path(self.path, name))
-            Path(draft).rmdir()
-
-    def keep(self, mode: int, gid: int, *, check_mode: bool) -> list[str]:
-        """Make the directory, or mend its mode and group and the modes of the files with password hashes.
-
-        Directories above that are missing are made too: root's and 0755 where root makes them, else the account's.
-
-        :param mode: of the directory, 0o700 or 0o710.
-        :param gid: its group.
-        :returns: the paths that were, or in check mode would be, made or changed.
-        :raises ServerDirectoryError: it cannot be the server's.
-        """
-        for problem in self.problems():
-            raise ServerDirectoryError(problem)
-        seen = self._look()
-        if self.account is None:
-            return [self.path]
-        changed = []
-        wanted = (mode, self.account.pw_uid, gid)
-        if seen.itself is None or _attributes(seen.itself) != wanted:
-            changed.append(self.path)
-            if not check_mode:
-                self._make(mode)
-                self._set(mode, gid)
-        for name in sorted({NODEINFO, DATABASE} & set(seen.entries)):
-            if stat.S_IMODE(seen.entries[name].st_mode) & 0o077:
-                changed.append(f"{self.path}/{name}")
-                if not check_mode:
-                    self._close(name)
-        return changed
-
-    def _make(self, mode: int) -> None:
-        keeper = self.keeper()
-        for_another = keeper is None and self.account is not None and self.account.pw_uid != os.geteuid()
-        above = 0o755 if for_another else 0o700 if mode == 0o700 else 0o711
-        with self.rights():
-            missing = [each for each in Path(self._real()).parents if not each.exists()]
-            for each in reversed(missing):
-                each.mkdir(0o700)
-                each.chmod(above)
-            with contextlib.suppress(FileExistsError):
-                Path(self._real()).mkdir(0o700)
-
-    def _set(self, mode: int, gid: int) -> None:
-        if self.account is None:
-            return
-        with self.rights():
-            handle = self._opened()
+    def attributes(self) -> list[str]:
+        """Return the directory's mode, owner and group; nothing where it is not there or nobody may look."""
         try:
-            seen = os.fstat(handle)
-            fresh = seen.st_uid == 0 and self.keeper() is None and not _names(handle)
-            if seen.st_uid != self.account.pw_uid and not fresh:
-                raise ServerDirectoryError(
-                    f"{self.called} belongs to {user_name(seen.st_uid)} now, so somebody changes it while it is "
-                    "deployed; find out who, and run this again"
-                )
-            # Never open to a group that it was not meant for
-            os.fchmod(handle, 0o700)
-            os.fchown(handle, self.account.pw_uid, gid)
-            os.fchmod(handle, mode)
-        finally:
-            os.close(handle)
+            seen = self._look().itself
+        except ServerDirectoryError:
+            return []
+        return [] if seen is None else list(attributes(stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid).values())
 
-    def _close(self, name: str) -> None:
-        if self.account is None:
-            return
-        with acting_as(self.account):
-            handle = os.open(f"{self.path}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            try:
-                if stat.S_ISREG(os.fstat(handle).st_mode):
-                    os.fchmod(handle, 0o600)
-            finally:
-                os.close(handle)
+    def hangs(self) -> bool:
+        """Whether directories above it are missing that root is to make."""
+        return self.whose_rights() == "root" and not Path(self.path).parent.exists()
+
+    def open_files(self) -> list[str]:
+        """Return the paths of the files with password hashes that others can read."""
+        try:
+            entries = self._look().entries
+        except ServerDirectoryError:
+            return []
+        names = sorted({NODEINFO, DATABASE} & set(entries))
+        return [f"{self.path}/{name}" for name in names if stat.S_IMODE(entries[name].st_mode) & 0o077]
 
 
 class SecretFile(Place):
@@ -433,14 +361,6 @@ class SecretFile(Place):
 
     def __init__(self, path: str, account: pwd.struct_passwd | None, user: str) -> None:
         super().__init__("devpi_server_secret_file", path, account, user)
-
-    def exists(self) -> bool:
-        """Whether something is there, a link to nothing too.
-
-        :raises ServerDirectoryError: nobody's rights are safe there.
-        """
-        with self.rights():
-            return os.path.lexists(self.path)
 
     def problems(self) -> list[str]:
         """Return why the file cannot hold the secret, each with the way out; nothing where it does or can be made."""
@@ -493,47 +413,11 @@ class SecretFile(Place):
         finally:
             os.close(handle)
 
-    def make(self) -> None:
-        """Make the file with a new secret of 32 random bytes, whole or not at all.
-
-        :raises ServerDirectoryError: nobody's rights are safe there, or the place cannot be written.
-        """
-        if self.account is None:
-            return
-        draft = f"{self.path}.{secrets.token_hex(8)}"
-        try:
-            with self.rights():
-                for each in reversed([each for each in Path(self.path).parents if not each.exists()]):
-                    each.mkdir(0o700)
-                    each.chmod(0o755)
-                handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-                with os.fdopen(handle, "wb") as file:
-                    file.write(base64.b64encode(secrets.token_bytes(32)))
-                    file.flush()
-                    if os.fstat(handle).st_uid != self.account.pw_uid:
-                        os.fchown(handle, self.account.pw_uid, self.account.pw_gid)
-                    os.fsync(handle)
-                try:
-                    # A link, unlike a rename, takes the place of nothing.
-                    os.link(draft, self.path)
-                except FileExistsError:
-                    pass
-                finally:
-                    Path(draft).unlink()
-        except OSError as error:
-            raise ServerDirectoryError(
-                f"{self.called} cannot be made: {error.filename or draft}: {error.strerror}; name another place"
-            ) from error
-
 
 def _names(directory: int) -> list[str]:
     """Return the names of what an open directory holds."""
     with os.scandir(directory) as entries:
         return [entry.name for entry in entries]
-
-
-def _attributes(seen: os.stat_result) -> tuple[int, int, int]:
-    return stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid
 
 
 def _is_draft(name: str) -> bool:

@@ -12,13 +12,8 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import Cl
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import understood
 
-# What devpi-init makes, less the upstream of root/pypi, which is devpi's to know.
-FRESH_SERVER: dict[str, Any] = {
-    "root": {
-        "username": "root",
-        "indexes": {"pypi": {"type": "mirror", "volatile": False, "title": "PyPI"}},
-    }
-}
+# What role server makes, by devpi-init --no-root-pypi
+FRESH_SERVER: dict[str, Any] = {"root": {"username": "root", "indexes": {}}}
 
 
 def kept_passwords(module: AnsibleModule) -> Credentials | None:

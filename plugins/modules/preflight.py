@@ -184,6 +184,10 @@ EXAMPLES = r"""
     roles: [venv, server, supervisor, users]
     port: 3141
     users:
+      - name: root
+        indexes:
+          - name: pypi
+            type: mirror
       - name: team
         indexes:
           - name: dev
@@ -231,6 +235,66 @@ server_url:
   returned: success
   type: str
   sample: http://127.0.0.1:3141
+server_user_exists:
+  description: Whether the account that the server runs as is there.
+  returned: success
+  type: bool
+server_group:
+  description: The primary group of that account; where it is to be made, its own name.
+  returned: success
+  type: str
+  sample: devpi
+server_keeper:
+  description:
+    - With whose rights the server directory is made and changed, V(root)'s or, where the way there is the account's
+      own, the account's.
+  returned: success
+  type: str
+  sample: root
+server_dir_attributes:
+  description: Mode, owner and group of the server directory; empty where it is not there.
+  returned: success
+  type: list
+  elements: str
+  sample: ["0700", devpi, devpi]
+server_dir_hangs:
+  description: Whether directories above the server directory are missing that root is to make.
+  returned: success
+  type: bool
+server_open_files:
+  description: The files with password hashes that others than the account can read.
+  returned: success
+  type: list
+  elements: str
+  sample: [/var/lib/devpi/.sqlite]
+secret_keeper:
+  description: With whose rights the secret is made.
+  returned: success
+  type: str
+  sample: devpi
+server_config_digest:
+  description: The SHA-1 of the configuration file; empty where there is none.
+  returned: success
+  type: str
+server_config_conceals:
+  description: Whether something in it looks like a password, so that no diff may show it.
+  returned: success
+  type: bool
+environment_path:
+  description: Where the link to the virtual environment leads; empty where there is none.
+  returned: success
+  type: str
+  sample: /opt/devpi/venvs/0123456789abcdef
+supervisor_workers:
+  description: The programs of supervisor that answer reads beside the server, by the files that role supervisor made.
+  returned: success
+  type: list
+  elements: str
+  sample: [devpi-worker-1]
+dpkg_interrupted:
+  description: Whether an installation of packages was killed, so that no other can begin before it is finished.
+  returned: success
+  type: bool
 kept_passwords:
   description: The declared users whose passwords O(credentials_dir) holds.
   returned: success
@@ -270,7 +334,7 @@ from typing import Any, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils import _program_file, _writable
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as, group_name
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._apt import refresh
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._arguments import completed, disagreements
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._checks import open_upload_problems, problems
@@ -329,6 +393,9 @@ WORKER_MEMORY = 64
 NGINX = Path("/usr/sbin/nginx")
 OWN_CA = "/etc/ssl/devpi/ca.pem"
 OUR_SITE = "/etc/nginx/conf.d/devpi.conf"
+DPKG_UPDATES = Path("/var/lib/dpkg/updates")
+# A setting with such a name, or a URL with a password
+SECRET = re.compile(r"(password|passwd|token|secret|api_?key)['\"]?\s*[=:]|://[^/\s:@]*:(?=[^/\s]*@)", re.IGNORECASE)
 # As certificates and nginx's server_name take it; no wildcard, because the first one stands in links.
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 
@@ -377,6 +444,7 @@ class Preflight:
         self.problems.extend(_writable.problems(self._places(seen["missing_packages"])))
         self._program_without_venv()
         seen["server_initialised"] = self._directory.initialised()
+        seen.update(self._server_facts())
         seen["server_url"] = self._server_url()
         if self.roles & {"server", "supervisor"} and not seen["server_url"]:
             self._memory()
@@ -447,6 +515,36 @@ class Preflight:
         user = self.params["server_user"]
         return ServerDirectory(self.params["server_dir"], _account(user), user)
 
+    def _server_facts(self) -> dict[str, Any]:
+        """Return what roles server and supervisor need to know of what is there."""
+        user, directory = self.params["server_user"], self._directory
+        account = _account(user)
+        config = Path(self.params["server_config"])
+        text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""
+        secret = self._secret
+        inside = secret.path.startswith(f"{directory.path}/")
+        link = Path(self.params["venv_path"])
+        interrupted = DPKG_UPDATES.is_dir() and any(each.name.isdigit() for each in DPKG_UPDATES.iterdir())
+        return {
+            "server_user_exists": account is not None,
+            "server_group": group_name(account.pw_gid) if account else user,
+            "server_keeper": directory.whose_rights(),
+            "server_dir_attributes": directory.attributes(),
+            "server_dir_hangs": directory.hangs(),
+            "server_open_files": directory.open_files(),
+            "secret_keeper": user if inside else secret.whose_rights(),
+            "server_config_digest": self.module.sha1(str(config)) or "",
+            "server_config_conceals": bool(SECRET.search(text)),
+            "environment_path": os.path.realpath(link) if link.exists() else "",
+            "supervisor_workers": sorted(_program_file.workers_of(self.params["supervisor_program"])),
+            "dpkg_interrupted": interrupted,
+        }
+
+    @property
+    def _secret(self) -> SecretFile:
+        user = self.params["server_user"]
+        return SecretFile(self.params["signing_file"] or f"{self.params['server_dir']}/.secret", _account(user), user)
+
     def _server_account(self) -> None:
         why = unfit_account(self.params["server_user"])
         if why:
@@ -454,8 +552,7 @@ class Preflight:
 
     def _server_places(self) -> list[str]:
         """Return why the server's directory or its secret cannot be where they are to be."""
-        user, directory = self.params["server_user"], self._directory
-        secret = SecretFile(self.params["signing_file"] or f"{directory.path}/.secret", _account(user), user)
+        directory, secret = self._directory, self._secret
         # What lies in a directory that cannot be used is no problem of its own.
         found = directory.problems()
         if not found or not secret.path.startswith(f"{directory.path}/"):

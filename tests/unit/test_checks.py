@@ -164,8 +164,11 @@ def test_nothing_is_wrong_with_what_devpi_takes() -> None:
     assert problems(users, EXISTING) == []
 
 
-def test_without_a_server_root_pypi_can_be_built_upon() -> None:
-    assert problems(index(bases=["root/pypi"]), FRESH_SERVER) == []
+def test_without_a_server_root_pypi_can_be_built_upon_where_it_is_declared() -> None:
+    root = {"name": "root", "indexes": [{"name": "pypi", "type": "mirror"}]}
+    assert problems([root, *index(bases=["root/pypi"])], FRESH_SERVER) == []
+    [problem] = problems(index(bases=["root/pypi"]), FRESH_SERVER)
+    assert "base root/pypi neither exists nor is declared" in problem
 
 
 def test_a_key_that_the_server_is_too_old_for_is_refused() -> None:

@@ -8,6 +8,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -233,8 +234,11 @@ def test_environment_that_does_not_work_is_not_whole(room: Path, store: Path) ->
 
 
 @AS_ROOT
-def test_link_in_the_directory_of_an_account_is_that_accounts_to_make(room: Path, store: Path) -> None:
-    os.chown(room, NOBODY.pw_uid, -1)
+def test_link_in_the_directory_of_an_account_is_that_accounts_to_make(store: Path) -> None:
     said = Said(works=True)
-    assert _environment.facts(str(room / "venv"), "/srv/none", "nobody", said, str(store))["keeper"] == "nobody"
+    # No account enters the directory that pytest makes.
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as room:
+        os.chown(room, NOBODY.pw_uid, -1)
+        facts = _environment.facts(f"{room}/venv", "/srv/none", "nobody", said, str(store))
+    assert facts["keeper"] == "nobody"
     assert said.commands[0][0] == "/usr/bin/setpriv"

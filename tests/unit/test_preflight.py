@@ -9,6 +9,7 @@ import os
 import pwd
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -26,6 +27,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import
 from ansible_collections.wheelhouse.devpi.plugins.modules import preflight
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
+ROOT = {"name": "root", "indexes": [{"name": "pypi", "type": "mirror"}]}
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def look(monkeypatch, capsys, tmp_path):
 
 
 def test_all_problems_are_told_at_once(look):
-    users = [{"name": "a b", "indexes": [{"name": "dev", "bases": ["root/pipy"]}]}]
+    users = [{"name": "a b", "indexes": [{"name": "dev", "bases": ["root/pipy"]}]}, ROOT]
     said = look("users", "pypirc", port=70000, owner="nobody-here", users=users, first_index="team/dev")
     assert said["failed"]
     for words in (
@@ -104,13 +106,52 @@ def test_what_is_right_is_told_to_the_roles(look, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         free = probe.getsockname()[1]
-    users = [{"name": "team", "indexes": [{"name": "dev", "bases": ["root/pypi"]}]}]
+    users = [{"name": "team", "indexes": [{"name": "dev", "bases": ["root/pypi"]}]}, ROOT]
     said = look("users", "pypirc", port=free, users=users, first_index="team/dev")
     assert not said.get("failed"), said["msg"]
     assert said["server_url"] == ""
     assert said["server_initialised"] is False
     assert said["owner_home"] == pwd.getpwnam(ME).pw_dir
     assert list(tmp_path.iterdir()) == []
+
+
+class Module:
+    """What the facts need of an AnsibleModule."""
+
+    def __init__(self, directory, user):
+        paths = {"server_dir": "server", "server_config": "devpi-server.yml", "venv_path": "venv"}
+        self.params = {name: str(directory / path) for name, path in paths.items()}
+        self.params.update(roles=["server"], server_user=user, signing_file="", supervisor_program="devpi", users=[])
+
+    def sha1(self, path):
+        return "digest" if Path(path).exists() else None
+
+
+def test_what_is_there_of_a_server_is_told_to_the_roles(tmp_path, monkeypatch):
+    def facts(user):
+        return preflight.Preflight(Module(tmp_path, user))._server_facts()
+
+    server, config = tmp_path / "server", tmp_path / "devpi-server.yml"
+    monkeypatch.setattr(preflight, "DPKG_UPDATES", tmp_path / "updates")
+    seen = facts("devpi-to-come")
+    assert (seen["server_user_exists"], seen["server_group"]) == (False, "devpi-to-come")
+    assert (seen["server_dir_attributes"], seen["server_open_files"], seen["server_config_digest"]) == ([], [], "")
+    assert (seen["secret_keeper"], seen["dpkg_interrupted"], seen["environment_path"]) == ("devpi-to-come", False, "")
+    (tmp_path / "venvs" / "0a").mkdir(parents=True)
+    (tmp_path / "venv").symlink_to("venvs/0a")
+    server.mkdir(mode=0o755)
+    (server / ".sqlite").touch(0o644)
+    config.write_text("devpi-server:\n  secretfile: /a\n")
+    (tmp_path / "updates").mkdir()
+    (tmp_path / "updates" / "0001").touch()
+    seen = facts(ME)
+    assert (seen["server_user_exists"], seen["server_dir_attributes"][:2]) == (True, ["0755", ME])
+    assert seen["server_open_files"] == [f"{server}/.sqlite"]
+    assert seen["server_config_digest"] == "digest"
+    assert (seen["server_config_conceals"], seen["dpkg_interrupted"]) == (False, True)
+    assert seen["environment_path"] == f"{tmp_path}/venvs/0a"
+    config.write_text("devpi-server:\n  ldap_password: x\n")
+    assert facts(ME)["server_config_conceals"]
 
 
 def test_a_port_that_somebody_else_holds_names_the_holder(look, tmp_path):

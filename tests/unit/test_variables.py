@@ -636,7 +636,9 @@ MADE_OF = {name: variable_problems._names_in(name, DEFAULTS) for name in SPECS i
 PARTS = {file.name: file for role in ROLES for file in (variable_problems.ROLES / role / "templates").glob("*.j2")}
 OTHERS = {
     "ansible_managed": "Ansible",
-    "__devpi_program": DEFAULTS["__devpi_supervisor_server"],
+    "__devpi_program": trust_as_template("{{ devpi_supervisor_program }}"),
+    "__devpi_program_number": 0,
+    "__devpi_supervisor_reads": [],
     "__devpi_proxy_digest": "0",
 }
 
