@@ -237,7 +237,7 @@ def test_environment_that_does_not_work_is_not_whole(room: Path, store: Path) ->
 def test_link_in_the_directory_of_an_account_is_that_accounts_to_make(store: Path) -> None:
     said = Said(works=True)
     # No account enters the directory that pytest makes.
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as room:
+    with tempfile.TemporaryDirectory(dir="/var/lib") as room:
         os.chown(room, NOBODY.pw_uid, -1)
         facts = _environment.facts(f"{room}/venv", "/srv/none", "nobody", said, str(store))
     assert facts["keeper"] == "nobody"
