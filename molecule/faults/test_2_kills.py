@@ -34,8 +34,8 @@ print(urllib.request.urlopen(request).read().decode())
 # The beginnings of the names of tasks, in the order in which they come, and the seconds to wait in each. Each run gets
 # further than the one before.
 POINTS = (
-    ("wheelhouse.devpi.venv : Install them", 0.8),
-    ("wheelhouse.devpi.venv : Install them", 4),
+    ("wheelhouse.devpi.common : Install ", 0.8),
+    ("wheelhouse.devpi.common : Install ", 4),
     ("wheelhouse.devpi.venv : Lay down the variables", 0.1),
     ("wheelhouse.devpi.venv : Make the environment", 0.8),
     ("wheelhouse.devpi.venv : Make the environment", 2.5),

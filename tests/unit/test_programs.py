@@ -64,5 +64,5 @@ def test_what_a_module_runs_from_now_on_is_not_bent() -> None:
 def test_every_module_that_runs_programs_has_them_straight() -> None:
     modules = Path(__file__).parents[2] / "plugins" / "modules"
     running = [path for path in modules.glob("*.py") if "run_command(" in path.read_text()]
-    assert {path.stem for path in running} >= {"preflight", "supervisor_program"}
+    assert {path.stem for path in running} >= {"devpi_preflight", "supervisor_program"}
     assert [path.name for path in running if "    use_system_programs(module)\n" not in path.read_text()] == []

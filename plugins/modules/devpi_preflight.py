@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: preflight
+module: devpi_preflight
 short_description: Look at a host before devpi is laid down on it, and refuse what cannot work
 version_added: 0.1.0
 description:
@@ -35,25 +35,25 @@ options:
   host:
     description: The address that devpi-server listens on.
     type: str
-    default: 127.0.0.1
+    required: true
   port:
     description: The TCP port that devpi-server listens on.
     type: int
-    default: 3141
+    required: true
   url:
     description: The address at which the host itself reaches the server, without a trailing slash.
     type: str
-    default: http://127.0.0.1:3141
+    required: true
   python:
     description:
       - The interpreter of the virtual environment. V(python3) and V(python3.8) are those of Debian's packages, whatever
         C(PATH) says; an absolute path has to be one that O(server_user) can run and only root can change.
     type: str
-    default: python3
+    required: true
   again:
     description: The command that the person typed, as far as it may be shown, for messages that end in one.
     type: str
-    default: ansible-playbook wheelhouse.devpi.site
+    required: true
   users:
     description: The declared users and their indexes, each as M(wheelhouse.devpi.devpi_users) takes them.
     type: list
@@ -62,127 +62,158 @@ options:
   venv_path:
     description: The link to the virtual environment of devpi.
     type: str
-    default: /opt/devpi/venv
+    required: true
   server_user:
     description: The account that devpi-server runs as.
     type: str
-    default: devpi
+    required: true
   server_dir:
     description: The directory of devpi-server's data.
     type: path
-    default: /var/lib/devpi
+    required: true
   signing_file:
     description: The file of the secret that signs logins; empty where it is C(.secret) in O(server_dir).
     type: path
-    default: ""
+    required: true
   supervisor_program:
     description: The name of supervisor's program that runs devpi-server.
     type: str
-    default: devpi
+    required: true
   server_config:
     description: The configuration file of devpi-server.
     type: path
-    default: /etc/xdg/devpi-server/devpi-server.yml
+    required: true
   credentials_dir:
     description: Where generated passwords are kept, each in a file named after its user.
     type: path
-    default: /etc/devpi/credentials
+    required: true
   root_password:
     description: The password of devpi's root; empty where the one in O(credentials_dir) holds.
     type: str
-    default: ""
+    required: true
   first_index:
     description: The index that C(~/.pypirc) and the devpi client are pointed at.
     type: str
-    default: ""
+    required: true
   ca_bundle:
     description: A bundle of CA certificates on the host; empty where the usual ones do.
     type: path
-    default: ""
+    required: true
   owner:
     description: The account whose C(~/.pypirc) and devpi client are configured.
     type: str
-    default: root
+    required: true
   proxied:
     description: Whether nginx stands in front of the server.
     type: bool
-    default: false
+    required: true
   private:
     description: Whether all reading needs a login, which nginx asks for.
     type: bool
-    default: false
+    required: true
   worker_ports:
     description: The ports on loopback of the processes that answer reads beside the server.
     type: list
     elements: int
-    default: []
+    required: true
   proxies_elsewhere:
     description: Hosts that are to have nginx and no devpi-server.
     type: list
     elements: str
-    default: []
+    required: true
   proxy_names:
     description: The names and addresses by which clients call nginx.
     type: list
     elements: str
-    default: []
+    required: true
   proxy_manage:
     description: Whether nginx is installed, or ours is one site of an nginx that is there.
     type: str
     choices: [package, site]
-    default: package
+    required: true
   proxy_certificate:
     description: The certificate on the host; empty where one is made.
     type: path
-    default: ""
+    required: true
   proxy_key:
     description: The key of that certificate.
     type: path
-    default: ""
+    required: true
   proxy_ca:
     description: The CA that clients are given; empty where everybody trusts the certificate.
     type: path
-    default: ""
+    required: true
   proxy_group:
     description: The group of nginx's workers.
     type: str
-    default: www-data
+    required: true
   proxy_access_log:
     description: The log of requests, which nginx opens as root; empty where there is none.
     type: path
-    default: ""
+    required: true
   proxy_networks:
     description: The networks that may read what is closed to others.
     type: list
     elements: str
-    default: []
+    required: true
   program_log:
     description: The log that supervisor writes for the program.
     type: path
-    default: /var/log/supervisor/devpi.log
+    required: true
   server_given:
     description:
       - What is given to devpi-server, as JSON, C(options) and C(url), each as its variable holds it, and C(plugins),
         whether there may be options that only a plugin knows.
     type: str
-    default: ""
+    required: true
   min_memory:
     description: The memory in MB that must be available for a server that does not run yet.
     type: int
-    default: 256
+    required: true
   min_disk:
     description: The disk space in MB that must be free for an installation that is not there yet.
     type: int
-    default: 500
+    required: true
 author:
   - The wheelhouse.devpi authors (@wheelhouse)
 """
 
 EXAMPLES = r"""
 - name: Ask whether devpi could be deployed here
-  wheelhouse.devpi.preflight:
+  wheelhouse.devpi.devpi_preflight:
     roles: [venv, server, supervisor, users]
+    host: 127.0.0.1
     port: 3141
+    url: http://127.0.0.1:3141
+    python: python3
+    again: ansible-playbook wheelhouse.devpi.site
+    venv_path: /opt/devpi/venv
+    server_user: devpi
+    server_dir: /var/lib/devpi
+    signing_file: ""
+    supervisor_program: devpi
+    server_config: /etc/xdg/devpi-server/devpi-server.yml
+    credentials_dir: /etc/devpi/credentials
+    root_password: ""
+    first_index: team/dev
+    ca_bundle: ""
+    owner: root
+    proxied: false
+    private: false
+    worker_ports: []
+    proxies_elsewhere: []
+    proxy_names: []
+    proxy_manage: package
+    proxy_certificate: ""
+    proxy_key: ""
+    proxy_ca: ""
+    proxy_group: www-data
+    proxy_access_log: ""
+    proxy_networks: []
+    program_log: /var/log/supervisor/devpi.log
+    server_given: ""
+    min_memory: 256
+    min_disk: 500
     users:
       - name: root
         indexes:
@@ -291,10 +322,6 @@ supervisor_workers:
   type: list
   elements: str
   sample: [devpi-worker-1]
-dpkg_interrupted:
-  description: Whether an installation of packages was killed, so that no other can begin before it is finished.
-  returned: success
-  type: bool
 kept_passwords:
   description: The declared users whose passwords O(credentials_dir) holds.
   returned: success
@@ -393,7 +420,6 @@ WORKER_MEMORY = 64
 NGINX = Path("/usr/sbin/nginx")
 OWN_CA = "/etc/ssl/devpi/ca.pem"
 OUR_SITE = "/etc/nginx/conf.d/devpi.conf"
-DPKG_UPDATES = Path("/var/lib/dpkg/updates")
 # A setting with such a name, or a URL with a password
 SECRET = re.compile(r"(password|passwd|token|secret|api_?key)['\"]?\s*[=:]|://[^/\s:@]*:(?=[^/\s]*@)", re.IGNORECASE)
 # As certificates and nginx's server_name take it; no wildcard, because the first one stands in links.
@@ -524,7 +550,6 @@ class Preflight:
         secret = self._secret
         inside = secret.path.startswith(f"{directory.path}/")
         link = Path(self.params["venv_path"])
-        interrupted = DPKG_UPDATES.is_dir() and any(each.name.isdigit() for each in DPKG_UPDATES.iterdir())
         return {
             "server_user_exists": account is not None,
             "server_group": group_name(account.pw_gid) if account else user,
@@ -537,7 +562,6 @@ class Preflight:
             "server_config_conceals": bool(SECRET.search(text)),
             "environment_path": os.path.realpath(link) if link.exists() else "",
             "supervisor_workers": sorted(_program_file.workers_of(self.params["supervisor_program"])),
-            "dpkg_interrupted": interrupted,
         }
 
     @property
@@ -1216,42 +1240,42 @@ def main() -> None:
                 "required": True,
                 "choices": ["venv", "server", "supervisor", "users", "proxy", "pypirc", "client"],
             },
-            "host": {"type": "str", "default": "127.0.0.1"},
-            "port": {"type": "int", "default": 3141},
-            "url": {"type": "str", "default": "http://127.0.0.1:3141"},
-            "python": {"type": "str", "default": "python3"},
-            "again": {"type": "str", "default": "ansible-playbook wheelhouse.devpi.site"},
-            "venv_path": {"type": "str", "default": "/opt/devpi/venv"},
-            "server_user": {"type": "str", "default": "devpi"},
-            "server_dir": {"type": "path", "default": "/var/lib/devpi"},
+            "host": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+            "url": {"type": "str", "required": True},
+            "python": {"type": "str", "required": True},
+            "again": {"type": "str", "required": True},
+            "venv_path": {"type": "str", "required": True},
+            "server_user": {"type": "str", "required": True},
+            "server_dir": {"type": "path", "required": True},
             # A name with secret in it would make its value one, which no message may show.
-            "signing_file": {"type": "path", "default": ""},
-            "supervisor_program": {"type": "str", "default": "devpi"},
-            "server_config": {"type": "path", "default": "/etc/xdg/devpi-server/devpi-server.yml"},
-            "credentials_dir": {"type": "path", "default": "/etc/devpi/credentials"},
-            "root_password": {"type": "str", "default": "", "no_log": True},
-            "first_index": {"type": "str", "default": ""},
+            "signing_file": {"type": "path", "required": True},
+            "supervisor_program": {"type": "str", "required": True},
+            "server_config": {"type": "path", "required": True},
+            "credentials_dir": {"type": "path", "required": True},
+            "root_password": {"type": "str", "required": True, "no_log": True},
+            "first_index": {"type": "str", "required": True},
             # With all their options, Ansible would take longer for a thousand users than all that is done with them.
             "users": {"type": "list", "elements": "dict", "required": True},
-            "ca_bundle": {"type": "path", "default": ""},
-            "owner": {"type": "str", "default": "root"},
-            "proxied": {"type": "bool", "default": False},
-            "private": {"type": "bool", "default": False},
-            "worker_ports": {"type": "list", "elements": "int", "default": []},
-            "proxies_elsewhere": {"type": "list", "elements": "str", "default": []},
-            "proxy_names": {"type": "list", "elements": "str", "default": []},
-            "proxy_manage": {"type": "str", "choices": ["package", "site"], "default": "package"},
-            "proxy_certificate": {"type": "path", "default": ""},
-            "proxy_key": {"type": "path", "default": "", "no_log": False},
-            "proxy_ca": {"type": "path", "default": ""},
-            "proxy_group": {"type": "str", "default": "www-data"},
-            "proxy_access_log": {"type": "path", "default": ""},
-            "proxy_networks": {"type": "list", "elements": "str", "default": []},
-            "program_log": {"type": "path", "default": "/var/log/supervisor/devpi.log"},
+            "ca_bundle": {"type": "path", "required": True},
+            "owner": {"type": "str", "required": True},
+            "proxied": {"type": "bool", "required": True},
+            "private": {"type": "bool", "required": True},
+            "worker_ports": {"type": "list", "elements": "int", "required": True},
+            "proxies_elsewhere": {"type": "list", "elements": "str", "required": True},
+            "proxy_names": {"type": "list", "elements": "str", "required": True},
+            "proxy_manage": {"type": "str", "choices": ["package", "site"], "required": True},
+            "proxy_certificate": {"type": "path", "required": True},
+            "proxy_key": {"type": "path", "required": True, "no_log": False},
+            "proxy_ca": {"type": "path", "required": True},
+            "proxy_group": {"type": "str", "required": True},
+            "proxy_access_log": {"type": "path", "required": True},
+            "proxy_networks": {"type": "list", "elements": "str", "required": True},
+            "program_log": {"type": "path", "required": True},
             # An option of it or a variable of the environment may have a password in it.
-            "server_given": {"type": "str", "default": "", "no_log": True},
-            "min_memory": {"type": "int", "default": 256},
-            "min_disk": {"type": "int", "default": 500},
+            "server_given": {"type": "str", "required": True, "no_log": True},
+            "min_memory": {"type": "int", "required": True},
+            "min_disk": {"type": "int", "required": True},
         },
         supports_check_mode=True,
     )
