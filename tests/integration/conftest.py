@@ -28,6 +28,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import module_process
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
@@ -210,24 +211,13 @@ class Devpi:
     ) -> Callable[[], Result]:
         """Start a module as ``run`` does, and return what waits for its result."""
         arguments = {**arguments, "_ansible_check_mode": check, "_ansible_diff": True}
-        process = subprocess.Popen(
-            self.command(module),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**self.environment(), **(environment or {})},
-            text=True,
-        )
+        wait = module_process.start(module, arguments, {**self.environment(), **(environment or {})})
 
         def finish() -> Result:
-            stdout, stderr = process.communicate()
+            stdout, stderr = wait()
             assert stdout, stderr
             return Result(stdout + stderr, json.loads(stdout))
 
-        assert process.stdin
-        process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
-        process.stdin.close()
-        process.stdin = None
         return finish
 
     def check_real_again(self, module: str, arguments: Mapping[str, Any]) -> Result:

@@ -401,6 +401,16 @@ def requirements_of_the_role(directory: Path, **variables: Any) -> str:
     return (directory / "lock").read_text()
 
 
+def test_a_lock_without_uv_is_installed_by_pip(environment: Environment, tmp_path: Path) -> None:
+    lock = tmp_path / "without-uv.lock"
+    lock.write_text("".join(environment.wheels.lock.read_text().splitlines(keepends=True)[:1]))
+    variables = {"devpi_venv_lock": str(lock), **environment.shelf("LABEL = 'by pip'\n")}
+    assert environment.deploy(**variables).changed == [MADE, POINTED, REMOVED]
+    assert environment.python("import devpi_shelf; print(devpi_shelf.LABEL)") == "by pip"
+    assert not (environment.path / "bin" / "uv").exists()
+    assert environment.deploy(**variables).changed == []
+
+
 def test_with_the_plugin_for_tokens_when_it_is_asked_for(
     environment: Environment, everything: Path, tmp_path: Path
 ) -> None:

@@ -68,7 +68,6 @@ print(next((wheel for folder in folders if folder for wheel in glob.glob(os.path
 run "$python" -I -S -m venv ${pip:+--without-pip} --prompt devpi "$draft"
 # uv then writes scripts that look for their interpreter beside themselves.
 echo 'relocatable = true' >>"$draft/pyvenv.cfg"
-sed -i "s|$draft|$environment|g" "$draft/pyvenv.cfg" "$draft"/bin/[aA]ctivate*
 
 # The lock names every dependency, so they are not looked for; what it lacks all the same comes out at the end. pip
 # installs uv, and uv the rest in a fraction of the time; where a lock does not name uv, pip installs it all.
@@ -91,8 +90,12 @@ else
 fi
 # uv leaves its lock behind for everybody to write.
 rm -f "$draft/.lock"
+# What names the draft is to name its place. pip writes scripts that name their interpreter.
+for file in "$draft/pyvenv.cfg" $(grep -lI -- "$draft" "$draft"/bin/*); do
+  sed -i "s|$draft|$environment|g" "$file"
+done
 
-try "$draft/bin/devpi-server" --version || die "the account $account cannot run devpi-server of the new environment"
+try "$draft/bin/python" -I "$draft/bin/devpi-server" --version || die "the account $account cannot run devpi-server of the new environment"
 echo "$python $(sha256sum <"$draft/devpi.lock" | cut -c1-64)" >"$draft/installed-from"
 # By this name behind the link it is seen whether the link leads here.
 : >"$draft/.$name"
