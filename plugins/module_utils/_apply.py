@@ -9,7 +9,7 @@ from typing import Any, Mapping
 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import Client, RequestFailed
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import spoken, understood_index
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import index_from_dialect, to_dialect
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._plan import Change, differs, keys_of_plugins
 
 
@@ -25,7 +25,7 @@ def apply(step: Change, client: Client, credentials: Credentials | None) -> None
     if step.action == "delete":
         _delete(step, client)
         return
-    body = _said(step, step.body, client)
+    body = _translated(step, step.body, client)
     if step.password_hash is not None:
         # A creation without the key is refused; without a value, the hash holds.
         body.update(password=None, pwhash=step.password_hash)
@@ -42,16 +42,18 @@ def apply(step: Change, client: Client, credentials: Credentials | None) -> None
         if error.status != 409:
             raise
         # Another run made it meanwhile; its password stays, as that of any user who exists.
-        there = client.get_json(path + ("?no_projects=" if step.index is not None else ""))
+        existing = client.get_json(path + ("?no_projects=" if step.index is not None else ""))
         if step.index is not None:
-            there = understood_index(there, client.version)
-        rest = {key: value for key, value in step.body.items() if key != "type" and differs(key, value, there)}
+            existing = index_from_dialect(existing, client.version)
+        rest = {key: value for key, value in step.body.items() if key != "type" and differs(key, value, existing)}
         if rest:
-            _patch(client, path, _said(step, rest, client), {} if step.index is None else keys_of_plugins(there))
+            _patch(
+                client, path, _translated(step, rest, client), {} if step.index is None else keys_of_plugins(existing)
+            )
 
 
-def _said(step: Change, body: Mapping[str, Any], client: Client) -> dict[str, Any]:
-    return dict(body) if step.index is None else spoken(body, client.version)
+def _translated(step: Change, body: Mapping[str, Any], client: Client) -> dict[str, Any]:
+    return dict(body) if step.index is None else to_dialect(body, client.version)
 
 
 def _patch(client: Client, path: str, body: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
@@ -78,6 +80,6 @@ def _delete(step: Change, client: Client) -> None:
         # For an index that is gone already devpi-server answers 403, as for one that may not be deleted.
         everything = client.get_json("/") if error.status in (403, 404) else None
         user = None if everything is None else everything.get(step.user)
-        gone = user is None or (step.index is not None and step.index not in user.get("indexes", {}))
-        if everything is None or not gone:
+        deleted = user is None or (step.index is not None and step.index not in user.get("indexes", {}))
+        if everything is None or not deleted:
             raise

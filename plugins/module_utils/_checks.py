@@ -81,11 +81,11 @@ def with_purged(users: list[User], existing: Mapping[str, Any], purge: str, forc
     for user in users:
         indexes = existing.get(user.name, {}).get("indexes", {}) if not user.absent and user.name != "root" else ()
         undeclared = sorted(set(indexes) - {index.name for index in user.indexes})
-        gone = [
+        purged_indexes = [
             Index(user.name, name, f"purge of index {user.name}/{name}", absent=True, force=force, purged=True)
             for name in undeclared
         ]
-        found.append(replace(user, indexes=(*user.indexes, *gone)) if gone else user)
+        found.append(replace(user, indexes=(*user.indexes, *purged_indexes)) if purged_indexes else user)
     if purge == "users":
         found += [
             User(name, f"purge of user {name}", absent=True, force=force, purged=True)
@@ -94,14 +94,14 @@ def with_purged(users: list[User], existing: Mapping[str, Any], purge: str, forc
     return found
 
 
-def with_packages(users: list[User], existing: Mapping[str, Any], client: Client) -> Iterator[str]:
+def purge_problems(users: list[User], existing: Mapping[str, Any], client: Client) -> Iterator[str]:
     """Tell what has packages and would be purged without force. Those of a mirror are not its own."""
     for user in users:
         indexes = existing.get(user.name, {}).get("indexes", {})
-        going = [(index.where, index.name) for index in user.indexes if index.purged and not index.force]
+        purged = [(index.where, index.name) for index in user.indexes if index.purged and not index.force]
         if user.purged and not user.force:
-            going = [(user.where, name) for name in sorted(indexes)]
-        for where, name in going:
+            purged = [(user.where, name) for name in sorted(indexes)]
+        for where, name in purged:
             path = f"{user.name}/{name}"
             mirror = indexes[name].get("type") == "mirror"
             projects = [] if mirror else sorted(client.get_json(f"/{path}")["projects"])
@@ -131,16 +131,16 @@ class _Checks:
         self.existing = existing
         self.version = version
         self.present = {user.name for user in users if not user.absent}
-        self.gone = {user.name for user in users if user.absent}
+        self.absent_users = {user.name for user in users if user.absent}
         self.declared = {index.path: index for user in users for index in user.indexes}
-        self.there = indexes_of(existing)
+        self.existing_indexes = indexes_of(existing)
 
     def run(self) -> Iterator[str]:
         for user in self.users:
             yield from self.user(user)
             for index in user.indexes:
                 yield from (f"{index.where}: {problem}" for problem in self.index(index))
-        _dummy, cycles = order(self.declared, self.there)
+        _dummy, cycles = order(self.declared, self.existing_indexes)
         for cycle in cycles:
             concerned = [self.declared[path].where for path in cycle if path in self.declared]
             yield f"{concerned[0]}: bases form a cycle, {' → '.join(cycle)}; take one of them out of the other's bases"
@@ -158,24 +158,26 @@ class _Checks:
                 f"{', '.join(indexes)} with all packages; say force: true if that is meant"
             )
         for name in indexes:
-            yield from (f"{user.where}: {problem}" for problem in self.still_a_base(f"{user.name}/{name}", user))
+            yield from (
+                f"{user.where}: {problem}" for problem in self.still_a_base_problems(f"{user.name}/{name}", user)
+            )
 
     def index(self, index: Index) -> Iterator[str]:
-        observed = self.there.get(index.path)
+        observed = self.existing_indexes.get(index.path)
         if index.absent:
             if observed is not None and not observed.get("volatile", True) and not (index.force or index.purged):
                 yield (
                     "this index is not volatile, so its packages are meant to stay; say force: true to delete it with "
                     "all of them"
                 )
-            if observed is not None and index.user not in self.gone:
-                yield from self.still_a_base(index.path, index)
+            if observed is not None and index.user not in self.absent_users:
+                yield from self.still_a_base_problems(index.path, index)
             return
-        there = index.type if observed is None else observed.get("type", "stage")
-        if index.type and index.type != there:
+        current_type = index.type if observed is None else observed.get("type", "stage")
+        if index.type and index.type != current_type:
             yield (
-                f"type {index.type} is declared and the index is a {there}, which devpi cannot change; choose another "
-                "name, or delete the index first (state: absent)"
+                f"type {index.type} is declared and the index is a {current_type}, which devpi cannot change; choose "
+                "another name, or delete the index first (state: absent)"
             )
         yield from inexpressible(index.keys, self.version)
         mirror = index.kind(observed) == "mirror"
@@ -202,27 +204,31 @@ class _Checks:
         if not is_path(base):
             return
         declared = self.declared.get(base)
-        if base.partition("/")[0] in self.gone or (declared is not None and declared.absent):
+        if base.partition("/")[0] in self.absent_users or (declared is not None and declared.absent):
             yield f"base {base} is declared absent; drop it from bases, or keep it"
-        elif declared is None and base not in self.there:
-            guess = _guess(base, [*self.declared, *self.there], "declare it, or correct the name")
+        elif declared is None and base not in self.existing_indexes:
+            guess = _guess(base, [*self.declared, *self.existing_indexes], "declare it, or correct the name")
             yield f"base {base} neither exists nor is declared; {guess}"
 
     def principal(self, key: str, principal: str) -> Iterator[str]:
-        if principal in self.gone:
+        if principal in self.absent_users:
             yield f"{key} holds {principal!r}, who is declared absent; drop it from {key}"
         elif principal not in self.present and principal not in self.existing:
             guess = _guess(principal, [*self.present, *self.existing], "declare that user, or correct the name")
             yield f"{key} holds {principal!r}, a user who neither exists nor is declared; {guess}"
 
-    def still_a_base(self, path: str, gone: User | Index) -> Iterator[str]:
-        if gone.force:
+    def still_a_base_problems(self, path: str, removed: User | Index) -> Iterator[str]:
+        if removed.force:
             return
-        option = "purge_force" if gone.purged else "force"
-        for other, config in self.there.items():
+        option = "purge_force" if removed.purged else "force"
+        for other, config in self.existing_indexes.items():
             declared = self.declared.get(other)
-            goes = other.split("/")[0] in self.gone or (declared is not None and declared.absent)
-            if not goes and (declared is None or "bases" not in declared.keys) and path in config.get("bases", ()):
+            is_removed = other.split("/")[0] in self.absent_users or (declared is not None and declared.absent)
+            if (
+                not is_removed
+                and (declared is None or "bases" not in declared.keys)
+                and path in config.get("bases", ())
+            ):
                 yield f"{path} is a base of {other}; take it out of the bases there, or say {option}: true"
 
 

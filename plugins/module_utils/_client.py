@@ -26,7 +26,11 @@ from urllib.parse import quote, urlsplit
 
 from ansible.module_utils.basic import env_fallback
 from ansible.module_utils.urls import Request, make_context
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import accounts_on, listeners_on, named
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import (
+    accounts_on,
+    grouped_by_process,
+    listeners_on,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account import find
 
 RETRY_AFTER = (0.2, 0.6)  # seconds before the second and the third attempt of a read
@@ -77,7 +81,7 @@ class Unreachable(ClientError):
         self.passing = passing
 
 
-class Stranger(ClientError):
+class ForeignListener(ClientError):
     """A process of another account than the server's listens at the address."""
 
 
@@ -112,7 +116,7 @@ class RequestFailed(ClientError):
         self.status = status
 
 
-class Closed(RequestFailed):
+class AccessDenied(RequestFailed):
     """What stands in front of the server keeps it from who asks: 401 where it wants a login, 403 where none helps."""
 
 
@@ -194,8 +198,8 @@ class Client:
                 )
             )
         except (OSError, ValueError) as error:
-            named = ", ".join(each for each in (ca_path, client_cert, client_key) if each)
-            raise BadOption(f"ca_path, client_cert or client_key cannot be used ({named}): {error}") from error
+            files = ", ".join(each for each in (ca_path, client_cert, client_key) if each)
+            raise BadOption(f"ca_path, client_cert or client_key cannot be used ({files}): {error}") from error
         self._request = Request(
             http_agent="wheelhouse.devpi",
             # Credentials must not follow to another host, and a write must not arrive there as a read.
@@ -221,9 +225,11 @@ class Client:
         return dict(self._read(path, SIMPLE_PAGE))
 
     def _read(self, path: str, accept: str) -> Any:
-        return self._patiently("GET", path, accept=accept).result
+        return self._send_with_retries("GET", path, accept=accept).result
 
-    def _patiently(self, method: str, path: str, body: Mapping[str, Any] | None = None, **options: str) -> Answer:
+    def _send_with_retries(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, **options: str
+    ) -> Answer:
         """Send what changes nothing, up to three times."""
         for pause in RETRY_AFTER:
             try:
@@ -271,9 +277,9 @@ class Client:
 
     def _login(self, username: str, password: str) -> str:
         try:
-            result = self._patiently("POST", "/+login", {"user": username, "password": password}).result
+            result = self._send_with_retries("POST", "/+login", {"user": username, "password": password}).result
         except RequestFailed as error:
-            if error.status != 401 or isinstance(error, Closed):
+            if error.status != 401 or isinstance(error, AccessDenied):
                 raise
             raise WrongPassword(
                 f"POST {self.url}/+login: the server does not take the password given for {username}; correct it, "
@@ -336,7 +342,7 @@ class Client:
         if body is not None:
             headers["Content-Type"] = content_type
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self._prove_holder(asked)
+        self._verify_listener(asked)
         try:
             with self._request.open(method, url, data=data, headers=headers) as response:
                 return self._answer(asked, response.status, response.headers, response.read())
@@ -351,22 +357,22 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(asked, error) from error
 
-    def _prove_holder(self, asked: str) -> None:
+    def _verify_listener(self, asked: str) -> None:
         """Have the kernel say who listens there: while the server does not run, any account can take its place."""
         if self._server_user is None:
             return
         account = find(self._server_user)
-        there = accounts_on(self.host, self._port)
-        if not there:
+        accounts = accounts_on(self.host, self._port)
+        if not accounts:
             raise self._unreachable(asked, ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED)))
-        if account is None or there != {account.pw_uid}:
+        if account is None or accounts != {account.pw_uid}:
             strangers = [
                 each
                 for each in listeners_on(self.host, self._port)
                 if account is None or each.accounts != {account.pw_uid}
             ]
-            others = [f"process {described}" for described, _addresses in named(strangers)]
-            raise Stranger(
+            others = [f"process {described}" for described, _addresses in grouped_by_process(strangers)]
+            raise ForeignListener(
                 f"{asked} was not sent, for port {self._port} on {os.uname().nodename} is held by "
                 f"{' and '.join(others) or 'another account'}, and not by a server of {self._server_user} "
                 "(server_user); stop that process, start devpi-server, and run again"
@@ -381,7 +387,7 @@ class Client:
                 status,
             )
         if status in (401, 403) and not headers.get("X-Devpi-Server-Version"):
-            raise Closed(
+            raise AccessDenied(
                 f"{asked}: {headers.get('Server', 'a proxy')} answered {status} in place of devpi-server; "
                 f"{self._way_in(status)}, or correct url if no devpi-server is behind it",
                 status,

@@ -82,19 +82,19 @@ class Credentials:
         self._examined = True
 
     def _examine(self, handle: int, apart: str) -> None:
-        seen = os.fstat(handle)
-        if seen.st_uid not in (0, os.geteuid()):
+        info = os.fstat(handle)
+        if info.st_uid not in (0, os.geteuid()):
             raise CredentialsError(
-                f"credentials_dir {self._given} belongs to another account ({seen.st_uid}) than the one that runs "
+                f"credentials_dir {self._given} belongs to another account ({info.st_uid}) than the one that runs "
                 "this; name a directory of its own"
             )
-        if seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise CredentialsError(f"{self.directory} can be written by others; chmod 0700 it")
         with os.scandir(handle) as entries:
             names = [entry.name for entry in entries]
-        self._closed = not seen.st_mode & 0o077
+        self._closed = not info.st_mode & 0o077
         for name in names:
-            if name != apart and not _like_ours(name, handle, self._closed):
+            if name != apart and not _is_password_file(name, handle, self._closed):
                 raise CredentialsError(
                     f"credentials_dir {self._given} holds {name}, which is no file of a password that only its owner "
                     "can read; name a directory that is empty or not there, or move that file away"
@@ -116,7 +116,7 @@ class Credentials:
             what = "is a link" if path.is_symlink() else error.strerror
             raise CredentialsError(f"{path}: {what}; it should hold the password of {user} and a newline") from error
         try:
-            password = _content(handle, path, user, self._closed)
+            password = _read_password(handle, path, user, self._closed)
         finally:
             os.close(handle)
         return password
@@ -135,9 +135,9 @@ class Credentials:
 
         :raises CredentialsError: the file cannot be read or written.
         """
-        there = self.read(user)
-        if there is not None:
-            return there
+        existing = self.read(user)
+        if existing is not None:
+            return existing
         password = secrets.token_urlsafe(24)
         try:
             for above in reversed([each for each in self.directory.parents if not each.exists()]):
@@ -158,17 +158,17 @@ class Credentials:
         return password
 
 
-def _content(handle: int, path: Path, user: str, closed: bool) -> str:
+def _read_password(handle: int, path: Path, user: str, closed: bool) -> str:
     """Return what the file of a password holds, without the newline at its end."""
-    seen = os.fstat(handle)
-    if not stat.S_ISREG(seen.st_mode):
+    info = os.fstat(handle)
+    if not stat.S_ISREG(info.st_mode):
         raise CredentialsError(f"{path} is no file; it should be one that holds the password of {user} and a newline")
-    if seen.st_uid not in (0, os.geteuid()):
+    if info.st_uid not in (0, os.geteuid()):
         raise CredentialsError(
-            f"{path} belongs to another account ({seen.st_uid}), which knows and can change what is in it; write the "
+            f"{path} belongs to another account ({info.st_uid}), which knows and can change what is in it; write the "
             f"password of {user} into a file of the account that runs this"
         )
-    if seen.st_mode & 0o077 and not closed:
+    if info.st_mode & 0o077 and not closed:
         raise CredentialsError(f"{path} can be read by others; chmod 0600 it, and give {user} another password")
     try:
         password = os.read(handle, LONGEST).decode("utf-8").rstrip("\r\n")
@@ -181,7 +181,7 @@ def _content(handle: int, path: Path, user: str, closed: bool) -> str:
     return password
 
 
-def _like_ours(name: str, directory: int, closed: bool) -> bool:
+def _is_password_file(name: str, directory: int, closed: bool) -> bool:
     """Whether a file is as we make those of passwords and tokens."""
     try:
         handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
@@ -190,10 +190,10 @@ def _like_ours(name: str, directory: int, closed: bool) -> bool:
     except OSError:
         return False
     try:
-        seen = os.fstat(handle)
+        info = os.fstat(handle)
         return (
-            stat.S_ISREG(seen.st_mode)
-            and (closed or not seen.st_mode & 0o077)
+            stat.S_ISREG(info.st_mode)
+            and (closed or not info.st_mode & 0o077)
             and b"\n" not in os.read(handle, LONGEST).rstrip(b"\r\n")
         )
     finally:

@@ -264,9 +264,9 @@ def mirror_passwords(index: Mapping[str, Any]) -> set[str]:
 
 def flaws(users: list[User]) -> Iterator[str]:
     """Yield what is wrong with declared users whatever the server holds, one sentence for each: place and way out."""
-    seen: dict[str, str] = {}
+    places: dict[str, str] = {}
     for user in users:
-        yield from _flaws_of_object(user, user.name, "user", seen)
+        yield from _flaws_of_object(user, user.name, "user", places)
         yield from flaws_of_password(user.password or "", user.where)
         if user.password_hash is not None:
             yield from flaws_of_hash(user)
@@ -275,15 +275,15 @@ def flaws(users: list[User]) -> Iterator[str]:
         for index in user.indexes:
             if user.absent and not index.absent:
                 yield f"{index.where}: belongs to a user who is declared absent; drop the one or the other"
-            yield from _flaws_of_object(index, index.path, "index", seen)
+            yield from _flaws_of_object(index, index.path, "index", places)
             if not index.absent:
                 yield from (f"{index.where}: {flaw}" for flaw in _flaws_of_index(index))
 
 
-def _flaws_of_object(each: User | Index, path: str, kind: str, seen: dict[str, str]) -> Iterator[str]:
-    if path in seen:
-        yield f"{each.where}: this {kind} is declared by {seen[path]} already; join the two"
-    seen.setdefault(path, each.where)
+def _flaws_of_object(each: User | Index, path: str, kind: str, places: dict[str, str]) -> Iterator[str]:
+    if path in places:
+        yield f"{each.where}: this {kind} is declared by {places[path]} already; join the two"
+    places.setdefault(path, each.where)
     yield from flaws_of_name(each.name, kind, each.where)
     for key, value in each.keys.items():
         yield from _unstorable(key, value, each.where)
@@ -397,7 +397,9 @@ def _unstorable(key: str, value: object, where: str) -> Iterator[str]:
         yield f"{where}: {key} holds half a character (a lone surrogate), which devpi-server cannot store; remove it"
 
 
-def order(declared: Mapping[str, Index], there: Mapping[str, Mapping[str, Any]]) -> tuple[list[Index], list[list[str]]]:
+def order(
+    declared: Mapping[str, Index], existing: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[Index], list[list[str]]]:
     """Return the declared, present indexes with bases before those that build on them, and the cycles among them.
 
     :param declared: by path.
@@ -407,7 +409,9 @@ def order(declared: Mapping[str, Index], there: Mapping[str, Mapping[str, Any]])
     def bases_of(path: str) -> list[str]:
         index = declared.get(path)
         bases = (
-            there.get(path, {}).get("bases", []) if index is None or "bases" not in index.keys else index.keys["bases"]
+            existing.get(path, {}).get("bases", [])
+            if index is None or "bases" not in index.keys
+            else index.keys["bases"]
         )
         return list(bases)
 

@@ -32,20 +32,22 @@ def is_new(version: tuple[int, ...] | None) -> bool:
     return version is not None and version[0] >= 7
 
 
-def understood(tree: Mapping[str, Any], version: tuple[int, ...] | None) -> dict[str, Any]:
+def from_dialect(tree: Mapping[str, Any], version: tuple[int, ...] | None) -> dict[str, Any]:
     """Return the ``result`` of ``GET /`` with every index in the words of 6; those of 7 stay beside them."""
     if not is_new(version):
         return dict(tree)
     return {
         name: {
             **user,
-            "indexes": {index: understood_index(config, version) for index, config in user.get("indexes", {}).items()},
+            "indexes": {
+                index: index_from_dialect(config, version) for index, config in user.get("indexes", {}).items()
+            },
         }
         for name, user in tree.items()
     }
 
 
-def understood_index(config: Mapping[str, Any], version: tuple[int, ...] | None) -> dict[str, Any]:
+def index_from_dialect(config: Mapping[str, Any], version: tuple[int, ...] | None) -> dict[str, Any]:
     """Return one index as :func:`understood` does."""
     if not is_new(version):
         return dict(config)
@@ -60,21 +62,21 @@ def understood_index(config: Mapping[str, Any], version: tuple[int, ...] | None)
     return {**config, **of_6}
 
 
-def spoken(body: Mapping[str, Any], version: tuple[int, ...] | None) -> dict[str, Any]:
+def to_dialect(body: Mapping[str, Any], version: tuple[int, ...] | None) -> dict[str, Any]:
     """Return the keys of an index in the words of the server that is to take them."""
     if not is_new(version):
         return dict(body)
-    said: dict[str, Any] = {}
+    translated: dict[str, Any] = {}
     for key, value in body.items():
         if key == "type":
-            said[key] = TYPES.get(value, value)
+            translated[key] = TYPES.get(value, value)
         elif key == "mirror_whitelist":
-            said["project_inheritance_rules"] = [EVERY_PROJECT if "*" in value else NO_PROJECT]
+            translated["project_inheritance_rules"] = [EVERY_PROJECT if "*" in value else NO_PROJECT]
         elif key == "mirror_whitelist_inheritance":
-            said["trust_inheritance_rules_from"] = INHERITANCE[value]
+            translated["trust_inheritance_rules_from"] = INHERITANCE[value]
         elif key not in ONLY_IN_6:
-            said[KEYS.get(key, key)] = value
-    return said
+            translated[KEYS.get(key, key)] = value
+    return translated
 
 
 def inexpressible(keys: Mapping[str, Any], version: tuple[int, ...] | None) -> Iterator[str]:

@@ -103,21 +103,21 @@ def occupant(path: str, store: str = STORE) -> Occupant:
         keeper_of(path)
     try:
         with rights_at(path):
-            seen = Path(path).lstat()
-            target = Path(os.readlink(path)) if stat.S_ISLNK(seen.st_mode) else Path()
+            info = Path(path).lstat()
+            target = Path(os.readlink(path)) if stat.S_ISLNK(info.st_mode) else Path()
             mounted = os.path.ismount(path)
     except FileNotFoundError:
         return Occupant("nothing")
     except OSError as error:
         raise PathError(f"{path} cannot be looked at ({error.strerror}); name another place") from None
-    if stat.S_ISLNK(seen.st_mode):
+    if stat.S_ISLNK(info.st_mode):
         if _in_store(target, store):
             return Occupant("link", target.name)
         raise PathError(
             f"{path} is a link to {target}, which is no environment of this collection; remove the link, or name "
             "another path"
         )
-    if not stat.S_ISDIR(seen.st_mode):
+    if not stat.S_ISDIR(info.st_mode):
         raise PathError(f"{path} is a file; move it away, or name another path")
     if mounted:
         raise PathError(f"{path} is where a file system is mounted; name a path below it")
@@ -150,8 +150,8 @@ def _kind_of_directory(path: str) -> str:
 def is_former(directory: int) -> bool:
     """Whether an open directory is an environment that an earlier release made as root, so that root may remove it."""
     ours = (0, os.geteuid())
-    seen = os.fstat(directory)
-    if seen.st_uid not in ours or seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    info = os.fstat(directory)
+    if info.st_uid not in ours or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return False
     try:
         stamp = os.open(STAMP, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
@@ -225,7 +225,7 @@ def closed_to(account: pwd.struct_passwd, path: str) -> Path | None:
     return None
 
 
-def facts(path: str, python: str, account: str, said: Callable[[list[str]], str], store: str = STORE) -> dict[str, Any]:
+def facts(path: str, python: str, account: str, run: Callable[[list[str]], str], store: str = STORE) -> dict[str, Any]:
     """Return what role venv has to know of a host before it changes anything.
 
     :param path: devpi_venv_path, at which :func:`occupant` found nothing that is somebody's.
@@ -235,19 +235,19 @@ def facts(path: str, python: str, account: str, said: Callable[[list[str]], str]
     :param store: the directory of all environments.
     """
     command = as_account(account_or_nobody(account))
-    there, keeper = occupant(path, store), keeper_of(path) if os.geteuid() == 0 else None
-    identity = said([*command, interpreter(python), "-I", "-S", "-c", IDENTITY]).strip()
+    existing, keeper = occupant(path, store), keeper_of(path) if os.geteuid() == 0 else None
+    identity = run([*command, interpreter(python), "-I", "-S", "-c", IDENTITY]).strip()
     whole = sorted(stamp.parent.name for stamp in Path(store).glob(f"*/{STAMP}") if _in_store(stamp.parent, store))
-    linked = there.environment
+    linked = existing.environment
     # The one that runs may have been damaged, or lack what the system had when it was made.
     if linked in whole:
         program = f"{store}/{linked}/bin/python"
-        if not said([*command, program, "-I", "-c", "import devpi_server; print(devpi_server.__name__)"]):
+        if not run([*command, program, "-I", "-c", "import devpi_server; print(devpi_server.__name__)"]):
             whole.remove(linked)
     return {
         "identity": identity,
         "python": identity.split(" ", 3)[-1],
-        "kind": there.kind,
+        "kind": existing.kind,
         "linked": linked,
         "whole": whole,
         "keeper": keeper.pw_name if keeper else "",

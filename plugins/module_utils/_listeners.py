@@ -68,14 +68,14 @@ class Listener(NamedTuple):
     @property
     def described(self) -> str:
         """The processes with their accounts, and with what they run where they call themselves something else."""
-        told = []
+        descriptions = []
         for each in self.processes:
             of = user_name(self.uid if each.uid is None else each.uid)
             runs = "" if Path(each.executable).name.startswith(each.name) or not each.executable else each.executable
             runs = f", which runs {runs if runs.isprintable() else repr(runs)}" if runs else ""
-            told.append(f"{each.holder} of {of}{runs}")
+            descriptions.append(f"{each.holder} of {of}{runs}")
         joint = " and " if self.certain else " or "
-        return joint.join(told) or f"of {user_name(self.uid)} that cannot be seen from here"
+        return joint.join(descriptions) or f"of {user_name(self.uid)} that cannot be seen from here"
 
     @property
     def commands(self) -> list[list[str]]:
@@ -108,17 +108,17 @@ def listeners_on(host: str, port: int) -> list[Listener]:
     sockets = list(_sockets(host, port))
     if not sockets:
         return []
-    holders, closed = _holders({each.inode for each in sockets})
+    holders, unreadable = _holders({each.inode for each in sockets})
     found = []
-    gone = False
+    unowned = False
     for each in sockets:
-        held = holders.get(each.inode, [])
-        may = [] if held else [process for process in closed if process.uid == each.uid]
-        gone = gone or not (held or may)
-        found.append((each, Listener(str(each.address), each.uid, _first(held or may), bool(held))))
+        owners = holders.get(each.inode, [])
+        possible = [] if owners else [process for process in unreadable if process.uid == each.uid]
+        unowned = unowned or not (owners or possible)
+        found.append((each, Listener(str(each.address), each.uid, _first(owners or possible), bool(owners))))
     # One that nobody holds may have been closed while its holder was looked for.
-    there = {each.inode for each in _sockets(host, port)} if gone else set()
-    return [listener for each, listener in found if listener.processes or each.inode in there]
+    still_open = {each.inode for each in _sockets(host, port)} if unowned else set()
+    return [listener for each, listener in found if listener.processes or each.inode in still_open]
 
 
 def accounts_on(host: str, port: int) -> set[int]:
@@ -132,7 +132,7 @@ def accounts_on(host: str, port: int) -> set[int]:
     return {each.uid for each in _sockets(host, port)}
 
 
-def named(listeners: list[Listener]) -> list[tuple[str, str]]:
+def grouped_by_process(listeners: list[Listener]) -> list[tuple[str, str]]:
     """Return who holds the sockets, each once: the process as :attr:`Listener.described` has it, and its addresses."""
     found: dict[str, list[str]] = {}
     for each in listeners:
@@ -140,7 +140,7 @@ def named(listeners: list[Listener]) -> list[tuple[str, str]]:
     return [(described, " and ".join(sorted(set(addresses)))) for described, addresses in found.items()]
 
 
-def held_by(listener: Listener, uid: int, *executables: str) -> bool:
+def is_held_by(listener: Listener, uid: int, *executables: str) -> bool:
     """Whether the listener is held by a process of that account which runs one of these executables.
 
     Where none of the processes that hold it can be looked into, as in a container that keeps even root from it, the
@@ -220,18 +220,18 @@ def _holders(inodes: set[str]) -> tuple[dict[str, list[Process]], list[Process]]
     """Return the processes that hold each of the sockets, and those that cannot be looked into."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
     pids: dict[str, list[int]] = {}
-    closed = []
+    unreadable = []
     for directory in Path("/proc").glob("[0-9]*"):
         pid = int(directory.name)
         try:
-            held = {target for target in open_files(pid) if target in wanted}
+            sockets = {target for target in open_files(pid) if target in wanted}
         except PermissionError:
-            closed.append(pid)
+            unreadable.append(pid)
             continue
-        for target in held:
+        for target in sockets:
             pids.setdefault(wanted[target], []).append(pid)
     found = {inode: [each for each in map(process, sorted(some)) if each] for inode, some in pids.items()}
-    return found, [each for each in map(process, sorted(closed)) if each]
+    return found, [each for each in map(process, sorted(unreadable)) if each]
 
 
 def open_files(pid: int) -> Iterator[str]:

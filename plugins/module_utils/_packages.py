@@ -83,7 +83,7 @@ class Stage:
             self._releases[project] = releases(self.client.get_json(f"/{self.path}/{project}?ignore_bases="))
         return self._releases[project]
 
-    def whole(self, files: Mapping[str, str]) -> dict[str, str]:
+    def with_full_digests(self, files: Mapping[str, str]) -> dict[str, str]:
         """Return the files with all digits, which devpi-server 7.0 tells of single files alone."""
         return {
             name: digest if len(digest) == 64 else _digest(self.client.get_json(self._place(name, digest)), digest)
@@ -141,8 +141,8 @@ def spellings(version: str, versions: Iterable[str]) -> list[str]:
     wanted = parse(version)
     same = []
     for each in versions:
-        there = parse(each)
-        if each == version or (wanted is not None and there is not None and wanted.key == there.key):
+        candidate = parse(each)
+        if each == version or (wanted is not None and candidate is not None and wanted.key == candidate.key):
             same.append(each)
     return sorted(same)
 
@@ -184,71 +184,71 @@ class _Plan:
             if each.name in found:
                 self.problems.append(f"{path}: {found[each.name].path} has the same name; name one of them")
             found.setdefault(each.name, each)
-        stage = self._stage("index")
+        stage = self._find_stage("index")
         if stage is None:
             return
         for each in found.values():
             self._upload(stage, each)
             self.files += stage.described(each.project, each.version, {each.name: each.sha256})
         if self.steps:
-            self._right(stage)
+            self._check_upload_right(stage)
 
     def _upload(self, stage: Stage, file: Distribution) -> None:
-        there: dict[str, str] = {}
+        existing: dict[str, str] = {}
         for files in stage.releases(file.project).values():
-            there.update({name: digest for name, digest in files.items() if name == file.name})
-        if there and file.sha256.startswith(there[file.name]):
+            existing.update({name: digest for name, digest in files.items() if name == file.name})
+        if existing and file.sha256.startswith(existing[file.name]):
             return
-        if there and not stage.volatile:
+        if existing and not stage.volatile:
             self.problems.append(
                 f"{file.path}: {stage.path} is not volatile and has another {file.name}, with the SHA-256 "
-                f"{there[file.name]}, not {file.sha256}; raise the version, or upload the file that is there"
+                f"{existing[file.name]}, not {file.sha256}; raise the version, or upload the file that is there"
             )
             return
         form = [(":action", "file_upload"), *file.fields]
         self.steps.append(
             Step(
-                "replace" if there else "upload",
+                "replace" if existing else "upload",
                 stage.path,
                 file.project,
                 file.version,
-                stage.whole(there),
+                stage.with_full_digests(existing),
                 {file.name: file.sha256},
                 lambda client: client.upload(f"/{stage.path}/", form, file.name, file.path.read_bytes()),
             )
         )
 
     def _push(self) -> None:
-        source, target = self._stage("index"), self._stage("push_to")
+        source, target = self._find_stage("index"), self._find_stage("push_to")
         if source is None or target is None:
             return
         if source.path == target.path:
             self.problems.append(f"push_to {target.path} is the index itself; name the one that comes after it")
             return
-        there = source.releases(self.project)
-        versions = spellings(self.params["version"], there)
+        available = source.releases(self.project)
+        versions = spellings(self.params["version"], available)
         if not versions:
-            self.problems.append(self._no_release(source, there))
+            self.problems.append(self._no_release(source, available))
         for version in versions:
             self._push_version(source, target, version)
         if self.steps:
-            self._right(target)
+            self._check_upload_right(target)
 
     def _push_version(self, source: Stage, target: Stage, version: str) -> None:
         release = f"{self.project} {version}"
         files = source.releases(self.project)[version]
-        there = target.releases(self.project).get(version, {})
+        existing = target.releases(self.project).get(version, {})
         if not files:
             self.problems.append(f"{source.path} has no file of {release}; upload one first")
             return
-        others = sorted(name for name in files if name in there and there[name] != files[name])
+        others = sorted(name for name in files if name in existing and existing[name] != files[name])
         if others:
             self.problems.append(
                 f"{target.path} has another {' and another '.join(others)} than {source.path}; "
                 f"{self._way_out(target, version)}"
             )
             return
-        new = {name: digest for name, digest in files.items() if name not in there}
+        new = {name: digest for name, digest in files.items() if name not in existing}
         if new and len(new) < len(files) and not target.volatile:
             # devpi-server stops at the first file that is there, whose content it does not compare, and keeps
             # what it has pushed until then.
@@ -257,7 +257,7 @@ class _Plan:
                 f"upload {', '.join(sorted(new))} to it with files"
             )
             return
-        whole = source.whole(files)
+        whole = source.with_full_digests(files)
         self.files += target.described(self.project, version, whole)
         if new:
             body = {"name": self.project, "version": version, "targetindex": target.path}
@@ -278,42 +278,42 @@ class _Plan:
             return f"raise the version, or delete {version} there first (state: absent)"
         return "raise the version"
 
-    def _no_release(self, source: Stage, there: Mapping[str, object]) -> str:
+    def _no_release(self, source: Stage, available: Mapping[str, object]) -> str:
         wanted = self.params["version"]
-        if there:
-            near = difflib.get_close_matches(wanted, there, n=1, cutoff=0)
-            return f"{source.path} has no {self.project} {wanted}; of its {len(there)} the nearest is {near[0]}"
+        if available:
+            near = difflib.get_close_matches(wanted, available, n=1, cutoff=0)
+            return f"{source.path} has no {self.project} {wanted}; of its {len(available)} the nearest is {near[0]}"
         near = difflib.get_close_matches(self.project, source.projects, n=1)
         guess = f"did you mean {near[0]}?" if near else "upload it first, or correct the name"
         return f"{source.path} has no project {self.project}; {guess}"
 
     def _thin_out(self) -> None:
-        stage = self._stage("index")
+        stage = self._find_stage("index")
         if stage is None:
             return
         for project in [self.project] if self.project else stage.projects:
-            there = stage.releases(project)
-            for version in outdated(there, self.params["keep"]):
+            existing = stage.releases(project)
+            for version in outdated(existing, self.params["keep"]):
                 self._delete_version(stage, project, version)
-        self._deletable(stage)
+        self._check_deletable(stage)
 
     def _delete(self) -> None:
-        stage = self._stage("index")
+        stage = self._find_stage("index")
         if stage is None:
             return
-        there = stage.releases(self.project)
+        existing = stage.releases(self.project)
         if self.params["version"] is not None:
-            for version in spellings(self.params["version"], there):
+            for version in spellings(self.params["version"], existing):
                 self._delete_version(stage, self.project, version)
         elif self.project in stage.projects:
             if not self.force:
                 self.problems.append(
                     f"{stage.path}: without a version the whole project {self.project} is deleted, "
-                    f"{len(there)} releases; say force: true if that is meant, or name a version"
+                    f"{len(existing)} releases; say force: true if that is meant, or name a version"
                 )
-            files = {name: digest for release in there.values() for name, digest in release.items()}
+            files = {name: digest for release in existing.values() for name, digest in release.items()}
             self._delete_step(stage, self.project, None, files)
-        self._deletable(stage)
+        self._check_deletable(stage)
 
     def _delete_version(self, stage: Stage, project: str, version: str) -> None:
         self._delete_step(stage, project, version, stage.releases(project)[version])
@@ -323,10 +323,18 @@ class _Plan:
         # Nothing but this makes devpi-server delete from an index that is not volatile, and from 6.15 on it does.
         path += "" if stage.volatile else "?force="
         self.steps.append(
-            Step("delete", stage.path, project, version, stage.whole(files), {}, lambda client: _gone(client, path))
+            Step(
+                "delete",
+                stage.path,
+                project,
+                version,
+                stage.with_full_digests(files),
+                {},
+                lambda client: _delete_if_present(client, path),
+            )
         )
 
-    def _deletable(self, stage: Stage) -> None:
+    def _check_deletable(self, stage: Stage) -> None:
         if self.steps and not stage.volatile and not self.force:
             named = ", ".join(f"{step.project} {step.version or '(all of it)'}" for step in self.steps)
             self.problems.append(
@@ -334,7 +342,7 @@ class _Plan:
                 f"say force: true to delete {named} all the same"
             )
 
-    def _stage(self, option: str) -> Stage | None:
+    def _find_stage(self, option: str) -> Stage | None:
         """Return the index that the option names, None with a problem where it is none that holds packages."""
         path = self.params[option]
         if not re.fullmatch("[^/]+/[^/]+", path) or FORBIDDEN_IN_NAMES.search(path.replace("/", "")):
@@ -358,7 +366,7 @@ class _Plan:
             return None
         return Stage(self.client, path, config)
 
-    def _right(self, stage: Stage) -> None:
+    def _check_upload_right(self, stage: Stage) -> None:
         """Refuse what the server is sure to refuse. Who is in which group is for its authentication plugins to say."""
         groups = [each for each in stage.acl_upload if each.startswith(":") and each not in SPECIAL_PRINCIPALS]
         if not groups and not {self.client.username, *SPECIAL_PRINCIPALS} & set(stage.acl_upload):
@@ -369,7 +377,7 @@ class _Plan:
             )
 
 
-def _gone(client: Client, path: str) -> None:
+def _delete_if_present(client: Client, path: str) -> None:
     try:
         client.delete(path)
     except RequestFailed as error:

@@ -129,18 +129,18 @@ def _exposed(path: Path, trusted: set[int], depth: int) -> Iterator[Path]:
 def _others_can_replace(directory: Path, entry: os.stat_result | None, trusted: set[int]) -> bool:
     """Whether an account that is not trusted can put something else in the place of an entry of the directory."""
     try:
-        there = directory.stat()
+        info = directory.stat()
     except OSError:
         return True
-    sticky = bool(there.st_mode & stat.S_ISVTX) and entry is not None and entry.st_uid in trusted
-    if there.st_uid not in trusted:
+    sticky = bool(info.st_mode & stat.S_ISVTX) and entry is not None and entry.st_uid in trusted
+    if info.st_uid not in trusted:
         return True
-    if there.st_mode & stat.S_IWOTH:
+    if info.st_mode & stat.S_IWOTH:
         return not sticky
     if str(directory) in SYSTEM_DIRECTORIES:
         # As the distribution makes it: Ubuntu's syslog may write in /var/log.
         return False
-    return bool(there.st_mode & stat.S_IWGRP) and not sticky and _has_members(there.st_gid, trusted)
+    return bool(info.st_mode & stat.S_IWGRP) and not sticky and _has_members(info.st_gid, trusted)
 
 
 def _has_members(gid: int, trusted: set[int]) -> bool:
@@ -164,19 +164,19 @@ def keeper_of(path: str) -> pwd.struct_passwd | None:
     place = exposed(path)
     if place is None:
         return None
-    seen = place.stat()
-    if seen.st_uid == 0 or seen.st_mode & stat.S_IWOTH or (seen.st_mode & stat.S_IWGRP and _shared(seen)):
+    info = place.stat()
+    if info.st_uid == 0 or info.st_mode & stat.S_IWOTH or (info.st_mode & stat.S_IWGRP and _group_is_shared(info)):
         close = "" if str(place) in SYSTEM_DIRECTORIES else command_for("chmod go-w", place)
         raise PathError(
             f"{path} lies in {place}, where others can put something else in its place; name a directory in which "
             f"only its owner can write{f', or {close}' if close else ''}"
         )
     try:
-        return pwd.getpwuid(seen.st_uid)
+        return pwd.getpwuid(info.st_uid)
     except KeyError:
         give = command_for("chown root:", place)
         raise PathError(
-            f"{path} lies in {place}, whose owner {seen.st_uid} is no account here; name another place"
+            f"{path} lies in {place}, whose owner {info.st_uid} is no account here; name another place"
             f"{f', or give that one to root: {give}' if give else ''}"
         ) from None
 
@@ -228,12 +228,12 @@ def link_at(path: str | Path) -> str:
     return target if target.isprintable() else repr(target)
 
 
-def _shared(seen: os.stat_result) -> bool:
+def _group_is_shared(info: os.stat_result) -> bool:
     """Whether the directory's group has more members than its owner."""
     try:
-        group = grp.getgrgid(seen.st_gid)
+        group = grp.getgrgid(info.st_gid)
     except KeyError:
         return False
-    members = {entry.pw_uid for entry in pwd.getpwall() if entry.pw_gid == seen.st_gid}
-    owner = {entry.pw_name for entry in pwd.getpwall() if entry.pw_uid == seen.st_uid}
-    return bool(members - {seen.st_uid, 0}) or bool(set(group.gr_mem) - owner - {"root"})
+    members = {entry.pw_uid for entry in pwd.getpwall() if entry.pw_gid == info.st_gid}
+    owner = {entry.pw_name for entry in pwd.getpwall() if entry.pw_uid == info.st_uid}
+    return bool(members - {info.st_uid, 0}) or bool(set(group.gr_mem) - owner - {"root"})

@@ -103,19 +103,19 @@ def plan(
     :param is_password: whether a password is a user's on the server.
     """
     declared = {index.path: index for user in users for index in user.indexes}
-    there = indexes_of(existing)
-    gone = [user.name for user in users if user.absent]
+    indexes = indexes_of(existing)
+    absent_users = [user.name for user in users if user.absent]
     steps: list[Change | None] = []
     for user in users:
         if not (user.absent or user.known):
             marker = _password(user, user.name in existing, credentials, is_password)
             steps.append(_user_step(user, existing.get(user.name), marker))
-    ordered, _dummy = order(declared, there)
-    steps += [_index_step(index, there.get(index.path)) for index in ordered]
+    ordered, _dummy = order(declared, indexes)
+    steps += [_index_step(index, indexes.get(index.path)) for index in ordered]
     for index in declared.values():
-        if index.absent and index.path in there and index.user not in gone:
-            steps.append(_deletion(index.user, index.name, there[index.path]))
-    steps += [_deletion(name, None, existing[name]) for name in gone if name in existing]
+        if index.absent and index.path in indexes and index.user not in absent_users:
+            steps.append(_deletion(index.user, index.name, indexes[index.path]))
+    steps += [_deletion(name, None, existing[name]) for name in absent_users if name in existing]
     return [step for step in steps if step is not None]
 
 
@@ -186,11 +186,11 @@ def with_tox_results(index: Index, observed: Mapping[str, Any] | None) -> Mappin
 
     :param observed: the index as the server shows it; None where it does not exist.
     """
-    there = observed or {}
+    current = observed or {}
     if "acl_toxresult_upload" in index.keys or index.kind(observed) == "mirror":
         return index.keys
-    uploaders = there.get("acl_upload", MISSING["acl_upload"]) if observed is not None else [index.user]
-    testers = there.get("acl_toxresult_upload", MISSING["acl_toxresult_upload"])
+    uploaders = current.get("acl_upload", MISSING["acl_upload"]) if observed is not None else [index.user]
+    testers = current.get("acl_toxresult_upload", MISSING["acl_toxresult_upload"])
     if ":ANONYMOUS:" not in testers and set(testers) != set(uploaders):
         return index.keys
     return {**index.keys, "acl_toxresult_upload": list(index.keys.get("acl_upload", uploaders))}
@@ -201,12 +201,12 @@ def differs(key: str, declared: object, observed: Mapping[str, Any]) -> bool:
 
     Of the lists only the order of ``bases``, and of those that a plugin defines, counts; an empty text is as none.
     """
-    there = observed.get(key, MISSING.get(key))
+    current = observed.get(key, MISSING.get(key))
     if key in SETS:
-        return set(cast("list[str]", declared)) != set(there)
-    if key in TEXTS and not declared and not there:
+        return set(cast("list[str]", declared)) != set(current)
+    if key in TEXTS and not declared and not current:
         return False
-    return json.dumps(declared, sort_keys=True) != json.dumps(there, sort_keys=True)
+    return json.dumps(declared, sort_keys=True) != json.dumps(current, sort_keys=True)
 
 
 def keys_of_plugins(observed: Mapping[str, Any]) -> dict[str, Any]:

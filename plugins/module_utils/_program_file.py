@@ -100,7 +100,7 @@ def problems_on_host(program: str, log_file: str) -> list[str]:
             f"{MAIN_FILE} does not include {PROGRAMS}/*.conf, so supervisor would not read {path}; add that to files "
             "in its section [include]"
         )
-    return found + _problems_of_the_log(path, log_file)
+    return found + _problems_of_log(path, log_file)
 
 
 def is_ours(path: Path) -> bool:
@@ -127,7 +127,7 @@ def workers_of(program: str) -> set[str]:
     }
 
 
-def _problems_of_the_log(path: Path, log_file: str) -> list[str]:
+def _problems_of_log(path: Path, log_file: str) -> list[str]:
     """The log is opened by root, so nobody else may put a link there, and it may be nobody's file."""
     place = f"devpi_supervisor_log_file {log_file}"
     exposed = _paths.exposed(log_file)
@@ -140,12 +140,12 @@ def _problems_of_the_log(path: Path, log_file: str) -> list[str]:
     if not log.parent.is_dir() and str(log.parent) != "/var/log/supervisor":
         return [f"{place} lies in {log.parent}, which is no directory, and supervisor makes none; make it first"]
     try:
-        seen = log.lstat()
+        info = log.lstat()
     except OSError:
         return []
     named = re.findall(r"^stdout_logfile\s*[=:]\s*(.*?)\s*$", _text(path), re.MULTILINE | re.IGNORECASE)
     ours = log_file in named and is_ours(path)
-    if not stat.S_ISREG(seen.st_mode) or (seen.st_size and not ours and not _left_by_supervisor(log)):
+    if not stat.S_ISREG(info.st_mode) or (info.st_size and not ours and not _left_by_supervisor(log)):
         return [f"{place} is there and is somebody else's; name another file, or move it away"]
     return []
 

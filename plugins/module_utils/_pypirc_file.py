@@ -18,14 +18,14 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import Py
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._reading import UnfitFile, read_open
 
 
-class Found(NamedTuple):
+class FileState(NamedTuple):
     """The file as it is: its text, and its mode, owner and group as people write them; both empty without a file."""
 
     text: str
     attributes: dict[str, str]
 
 
-def find(path: str, account: pwd.struct_passwd) -> tuple[Path, Found]:
+def find(path: str, account: pwd.struct_passwd) -> tuple[Path, FileState]:
     """Return the file that a path leads to, and what is in it.
 
     :param path: absolute; a link in its place is followed with the owner's rights.
@@ -61,7 +61,7 @@ def _way_out(path: str, account: pwd.struct_passwd, otherwise: str = "Name anoth
     return f"{path} is a symbolic link to {link}: remove the link, or name another path" if link else otherwise
 
 
-def _read(path: str, target: Path, account: pwd.struct_passwd) -> Found:
+def _read(path: str, target: Path, account: pwd.struct_passwd) -> FileState:
     try:
         with acting_as(account):
             directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -85,13 +85,13 @@ def _read(path: str, target: Path, account: pwd.struct_passwd) -> Found:
         os.close(directory)
 
 
-def _read_in(directory: int, path: str, target: Path, account: pwd.struct_passwd) -> Found:
+def _read_in(directory: int, path: str, target: Path, account: pwd.struct_passwd) -> FileState:
     with acting_as(account):
         link = Path(path).is_symlink()
         try:
             found = os.stat(target.name or ".", dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:
-            return Found("", {})
+            return FileState("", {})
     if not stat.S_ISREG(found.st_mode):
         raise PypircError(f"{path} is not a file. Move it away, or name another path. Nothing was changed.")
     owned = found.st_uid == account.pw_uid
@@ -123,4 +123,4 @@ def _read_in(directory: int, path: str, target: Path, account: pwd.struct_passwd
         raise PypircError(
             f"{path}, line {line}: this is not UTF-8. Save the file as UTF-8, then run again. Nothing was changed."
         ) from None
-    return Found(text, attributes(stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid))
+    return FileState(text, attributes(stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid))

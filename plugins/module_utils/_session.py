@@ -10,7 +10,7 @@ from typing import Any, Mapping
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import Client, Unreachable, is_loopback
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import understood
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import from_dialect
 
 # What role server makes, by devpi-init --no-root-pypi
 FRESH_SERVER: dict[str, Any] = {"root": {"username": "root", "indexes": {}}}
@@ -51,13 +51,13 @@ def connect(module: AnsibleModule, credentials: Credentials | None = None) -> Cl
     return client
 
 
-def found(module: AnsibleModule, client: Client) -> Mapping[str, Any]:
+def existing_users(module: AnsibleModule, client: Client) -> Mapping[str, Any]:
     """Return all users with their indexes in the words of devpi-server 6, without a login.
 
     In check mode with ``new_server``, where nothing listens yet, that is what a new server will hold.
     """
     try:
-        return understood(client.get_json("/"), client.version)
+        return from_dialect(client.get_json("/"), client.version)
     except Unreachable as error:
         if not (module.check_mode and error.refused and module.params.get("new_server")):
             raise

@@ -114,7 +114,7 @@ def _usual_check(name: str, option: Mapping[str, Any]) -> Check | None:
     return _path if option.get("type") == "path" else BY_ENDING.get(name.rpartition("_")[2])
 
 
-def _told(sentence: str, *texts: object) -> str:
+def _redacted(sentence: str, *texts: object) -> str:
     """Return a sentence that quotes these values, with each as a message may show it."""
     for text in texts:
         if isinstance(text, str) and text:
@@ -225,7 +225,7 @@ def _outside_url(place: str, value: str) -> Iterator[str]:
 
 def _devpi_name(kind: str) -> Check:
     def devpi_name(place: str, value: str) -> Iterator[str]:
-        yield from (_told(flaw, value) for flaw in flaws_of_name(value, kind, place))
+        yield from (_redacted(flaw, value) for flaw in flaws_of_name(value, kind, place))
         if kind == "user" and value == NO_USER:
             yield f"{place} is {NO_USER}, which stands for a token where people log in; choose another name"
         if len(value.encode("utf-8", "replace")) > LONGEST_NAME:
@@ -405,7 +405,7 @@ def _tokens(place: str, value: list[Mapping[str, Any]]) -> Iterator[str]:
             declared_token({"not_before": None, "user": "", "path": "", **given, **times}, int(time.time()))
         except TokenError as error:
             listed = [each for given in token.values() for each in (given if isinstance(given, list) else [given])]
-            yield from (f"{here}: {_told(problem, *listed)}" for problem in str(error).splitlines())
+            yield from (f"{here}: {_redacted(problem, *listed)}" for problem in str(error).splitlines())
 
 
 def _filled(place: str, given: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[str]:
@@ -415,17 +415,17 @@ def _filled(place: str, given: Mapping[str, Any], names: tuple[str, ...]) -> Ite
 
 
 def _repositories(place: str, value: list[Mapping[str, Any]]) -> Iterator[str]:
-    seen: dict[str, str] = {}
+    places: dict[str, str] = {}
     for number, given in enumerate(value):
         here = f"{place}[{number}]"
         try:
             Repository(**{**{key: each for key, each in given.items() if each is not None}, "name": given["name"]})
         except PypircError as error:
-            said = str(error).partition("repositories: ")[2] or str(error)
-            yield f"{here}: {_told(said, *given.values())}"
-        if given["name"] in seen:
-            yield f"{here}: {shown(given['name'])} is named by {seen[given['name']]} already; join the two"
-        seen.setdefault(given["name"], here)
+            reason = str(error).partition("repositories: ")[2] or str(error)
+            yield f"{here}: {_redacted(reason, *given.values())}"
+        if given["name"] in places:
+            yield f"{here}: {shown(given['name'])} is named by {places[given['name']]} already; join the two"
+        places.setdefault(given["name"], here)
 
 
 def _users(place: str, value: list[Mapping[str, Any]]) -> Iterator[str]:

@@ -59,32 +59,32 @@ def _obstacle(path: Path) -> int:
     """Return the errno that writing at the path would end in, 0 where there is none."""
     place = exposed(str(path)) if os.geteuid() == 0 else None
     if place is None:
-        return _tried(path)
+        return _try_to_write(path)
     # Another account may have put something there, which root does not follow; who writes there tells what that is.
     try:
         fixed = os.statvfs(place).f_flag & os.ST_RDONLY
     except OSError:
         return 0
     with rights_at(str(path)):
-        number = _tried(path)
+        number = _try_to_write(path)
     return errno.EROFS if fixed else number if number in FULL_OR_FIXED else 0
 
 
-def _tried(path: Path) -> int:
+def _try_to_write(path: Path) -> int:
     try:
-        there = path
-        while not there.exists():
-            there = there.parent
-        if os.statvfs(there).f_flag & os.ST_RDONLY:
+        nearest = path
+        while not nearest.exists():
+            nearest = nearest.parent
+        if os.statvfs(nearest).f_flag & os.ST_RDONLY:
             return errno.EROFS
-        if not there.is_dir():
-            if there != path:
+        if not nearest.is_dir():
+            if nearest != path:
                 return errno.ENOTDIR
             # It is replaced by a rename, so what counts is where it lies.
-            there = there.parent
-            if os.statvfs(there).f_flag & os.ST_RDONLY:
+            nearest = nearest.parent
+            if os.statvfs(nearest).f_flag & os.ST_RDONLY:
                 return errno.EROFS
-        os.close(os.open(there, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        os.close(os.open(nearest, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     except OSError as error:
         return 0 if error.errno in UNSUPPORTED else error.errno or 0
     return 0

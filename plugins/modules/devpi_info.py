@@ -234,7 +234,7 @@ CLOSED = {
 }
 
 
-class AskedForNothing(Exception):  # noqa: N818 - named for what happened
+class BadQuery(Exception):  # noqa: N818 - named for what happened
     """The options ask for what is not there; the message says how to ask."""
 
 
@@ -283,13 +283,13 @@ def about_index(client: Client, params: Mapping[str, Any], wanted: set[str]) -> 
     except RequestFailed as error:
         if error.status != 404:
             raise
-        raise AskedForNothing(f"{client.url} has no index {index}; correct the name, or create the index") from error
+        raise BadQuery(f"{client.url} has no index {index}; correct the name, or create the index") from error
     found: dict[str, Any] = {"indexes": {index: masked(settings)}}
     if not wanted & {"projects", "releases"}:
         return found
     mirror = settings["type"] in MIRROR
     if mirror and project is None:
-        raise AskedForNothing(
+        raise BadQuery(
             f"{index} is a mirror, whose projects are all those of its upstream; name one as project, "
             "or drop projects and releases from gather"
         )
@@ -307,7 +307,7 @@ def about_index(client: Client, params: Mapping[str, Any], wanted: set[str]) -> 
     return found
 
 
-class Asking:
+class ServerReader:
     """What is asked of the server as a whole, and what of it is closed.
 
     :param client: of the server.
@@ -378,16 +378,16 @@ def main() -> None:
         found: dict[str, Any] = {}
         if params["index"] is not None and wanted & {"indexes", "projects", "releases"}:
             found = about_index(client, params, wanted)
-        asking = Asking(client, params["gather"] is not None)
+        reader = ServerReader(client, params["gather"] is not None)
         if wanted & {"versions", "status"}:
-            found.update(asking.about("/+status", "versions", "status"))
+            found.update(reader.about("/+status", "versions", "status"))
         if (wanted - set(found)) & {"users", "indexes"}:
-            found = {**asking.about("/", "users", "indexes"), **found}
+            found = {**reader.about("/", "users", "indexes"), **found}
         if client.version is None:
             client.get_json("/+api")
-    except (AskedForNothing, ClientError) as error:
+    except (BadQuery, ClientError) as error:
         module.fail_json(msg=str(error))
-    for warning in asking.warnings:
+    for warning in reader.warnings:
         module.warn(warning)
     version = client.version or ()
     module.exit_json(

@@ -119,7 +119,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import user_name
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._host_lock import HostBusyError, one_at_a_time
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import executable_of, held_by, listeners_on
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import executable_of, is_held_by, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import use_system_programs
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._supervisord import Supervisord, SupervisordError
 
@@ -213,20 +213,20 @@ class Programs:
         """Return the seconds until the program answered; fail with its log's last lines where it does not."""
         begun = time.monotonic()
         while True:
-            said = self._stranger(name, url) or _answer(url)
+            reason = self._check_listener(name, url) or _failure_of(url)
             waited = time.monotonic() - begun
-            if not said:
+            if not reason:
                 return round(waited, 1)
             info = self.supervisord.info(name)
             if info["statename"] in GAVE_UP or waited > self.module.params["ready_timeout"]:
                 self.module.fail_json(
-                    msg=f"program {name} does not answer GET {url} after {waited:.0f} s ({said}); "
+                    msg=f"program {name} does not answer GET {url} after {waited:.0f} s ({reason}); "
                     f"supervisor calls it {info['statename']} ({info['spawnerr'] or info['description']}). "
                     f"The last lines of {info['stdout_logfile']}:\n{_tail(info['stdout_logfile'])}"
                 )
             time.sleep(0.1)
 
-    def _stranger(self, name: str, url: str) -> str:
+    def _check_listener(self, name: str, url: str) -> str:
         """Return why nobody is to be asked yet; fail where another account holds the program's port.
 
         What follows sends passwords there.
@@ -243,12 +243,12 @@ class Programs:
                     f"program {name}, which runs as {user_name(uid)}, cannot have it; stop that process, or give "
                     "the program another port, and run again"
                 )
-            if not held_by(listener, uid, *executables):
+            if not is_held_by(listener, uid, *executables):
                 return f"process {listener.holder} listens there, and not the program's own"
         return "" if listeners else f"nothing listens on port {address.port}"
 
 
-def _answer(url: str) -> str:
+def _failure_of(url: str) -> str:
     """Return why the URL does not answer, or nothing where it does."""
     try:
         open_url(url, timeout=5, use_proxy=False, headers={"Accept": "application/json"}).close()
