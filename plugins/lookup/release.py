@@ -182,7 +182,12 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
     RequestFailed,
     is_loopback,
 )
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._releases import ask, is_index, normalised, releases
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._releases import (
+    fetch_files,
+    is_index,
+    normalised,
+    releases,
+)
 
 try:
     from packaging.requirements import InvalidRequirement, Requirement
@@ -205,7 +210,7 @@ class NoRelease(Exception):  # noqa: N818 - named for what happened
 def choose(available: list[dict[str, Any]], specifier: SpecifierSet, prereleases: bool) -> dict[str, Any]:
     """Return the newest release that fits.
 
-    :param there: as ``releases`` returns them, the newest first.
+    :param available: the releases, as ``releases`` returns them, the newest first.
     :raises NoRelease: none does.
     """
     fitting = [each for each in _versions(available) if specifier.contains(each[0], prereleases=True)]
@@ -331,7 +336,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
     @staticmethod
     def _releases(client: Client, index: str, project: str) -> list[dict[str, Any]]:
         # Installers leave eggs aside.
-        found = [each for each in ask(client, index, project) if not each["filename"].endswith(".egg")]
+        found = [each for each in fetch_files(client, index, project) if not each["filename"].endswith(".egg")]
         if found:
             return releases(found)
         try:

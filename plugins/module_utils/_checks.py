@@ -1,11 +1,10 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What needs the server's answer to be refused, and is refused before any write.
+"""Checks declared users against what the server holds, before any write.
 
-A deployment comes here twice with its tree: by preflight (roles common and checks), before anything is changed on the
-host, and by devpi_users before its own changes. A server that was stopped tells what it holds only then, and somebody
-may have changed it in between.
+A deployment runs these checks twice: in preflight, before anything is changed on the host, and in devpi_users, before
+its own changes. A server that was stopped during preflight runs by then, and somebody may have changed it meanwhile.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import 
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import inexpressible
 
-# What a server has and nobody declared may be deleted; root and what is root's never is.
+# Which users and indexes are deleted that nobody declared; root and its indexes never are.
 PURGE = ("none", "indexes", "users")
 # The first release that knows the key; older ones refuse it.
 SINCE = {"mirror_ignore_serial_header": (6, 17), "mirror_provides_core_metadata": (6, 20)}
@@ -36,19 +35,19 @@ SINCE = {"mirror_ignore_serial_header": (6, 17), "mirror_provides_core_metadata"
 def problems(users: list[User], existing: Mapping[str, Any], version: tuple[int, ...] | None = None) -> list[str]:
     """Return all that is wrong with declared users, one sentence for each: place, value and way out.
 
-    :param existing: what the server holds (``_session.found``), or ``FRESH_SERVER``.
+    :param existing: what the server holds (``_session.existing_users``), or ``FRESH_SERVER``.
     :param version: the server's, ``(6, 20, 3)``; None where it is not known.
     """
     return [*flaws(users), *_Checks(users, existing, version).run()]
 
 
 def listed(wrong: list[str]) -> str:
-    """Return the problems as a message goes on with them."""
+    """Return the problems as the end of a message: a single one as a sentence, several as a list."""
     return f" {wrong[0]}" if len(wrong) == 1 else "".join(f"\n- {problem}" for problem in wrong)
 
 
 def unknown_passwords(users: list[User], existing: Mapping[str, Any], credentials: Credentials | None) -> Iterator[str]:
-    """Yield what keeps passwords that are to be set from being known.
+    """Yield why the password of a user, which is to be set, cannot be found.
 
     :param credentials: the directory of generated passwords; None where none is named.
     """
@@ -70,10 +69,10 @@ def unknown_passwords(users: list[User], existing: Mapping[str, Any], credential
 
 
 def with_purged(users: list[User], existing: Mapping[str, Any], purge: str, force: bool) -> list[User]:
-    """Return the declared users, with what is to be purged declared absent.
+    """Return the declared users, with everything to be purged declared absent.
 
     :param purge: ``none``, ``indexes`` of declared users alone, or ``users`` with all that is theirs too.
-    :param force: whether what has packages, or is a base of what stays, goes as well.
+    :param force: whether an index is deleted too that has packages, or is a base of one that stays.
     """
     if purge == "none":
         return users
@@ -95,7 +94,7 @@ def with_purged(users: list[User], existing: Mapping[str, Any], purge: str, forc
 
 
 def purge_problems(users: list[User], existing: Mapping[str, Any], client: Client) -> Iterator[str]:
-    """Tell what has packages and would be purged without force. Those of a mirror are not its own."""
+    """Yield which indexes to be purged hold packages, unless that is forced. A mirror's packages do not count."""
     for user in users:
         indexes = existing.get(user.name, {}).get("indexes", {})
         purged = [(index.where, index.name) for index in user.indexes if index.purged and not index.force]
@@ -114,7 +113,7 @@ def purge_problems(users: list[User], existing: Mapping[str, Any], client: Clien
 
 
 def open_upload_problems(users: list[User]) -> list[str]:
-    """Return which declared stages open uploads to everybody, which a server behind the collection's nginx cannot."""
+    """Return which declared stages open uploads to everybody, which the collection's nginx does not allow."""
     return [
         f"{index.where}: {key} holds ':ANONYMOUS:', and nginx lets nobody upload without a login; name who may, or say "
         "':AUTHENTICATED:' for all devpi users"

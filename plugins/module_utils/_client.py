@@ -34,7 +34,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account import find
 
 RETRY_AFTER = (0.2, 0.6)  # seconds before the second and the third attempt of a read
-# Of the plugin devpi-tokens; what the server gives for a login is shorter and begins otherwise.
+# A token of the plugin devpi-tokens. What the server returns for a login is shorter and begins otherwise.
 TOKEN = re.compile(r"devpi-[A-Za-z0-9_=-]{60,}")
 BUSY = (502, 503, 504)  # what a proxy answers while devpi-server restarts
 SIMPLE_PAGE = "application/vnd.pypi.simple.v1+json"  # PEP 691
@@ -56,12 +56,12 @@ def connection_options() -> dict[str, Any]:
     }
 
 
-# What the registry of all Python packages takes as the user of a token
+# The user name with which PyPI takes a token
 NO_USER = "__token__"
 
 
 class ClientError(Exception):
-    """Something between us and the server went wrong; the message says what was asked, of which URL, and what to do."""
+    """A request failed; the message names the request with its URL, the reason and the way out."""
 
 
 class BadOption(ClientError):
@@ -90,7 +90,7 @@ class NotDevpi(ClientError):
 
 
 class UnsupportedServer(ClientError):
-    """A devpi-server answered whose dialect this client does not speak."""
+    """The devpi-server that answered speaks a dialect that this client does not know."""
 
 
 class WrongPassword(ClientError):
@@ -117,12 +117,12 @@ class RequestFailed(ClientError):
 
 
 class AccessDenied(RequestFailed):
-    """What stands in front of the server keeps it from who asks: 401 where it wants a login, 403 where none helps."""
+    """A proxy in front of the server refused the request: 401 where it wants a login, 403 where no login helps."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server said: the HTTP status, and of its JSON the ``result`` and the ``message``."""
+    """An answer of the server: the HTTP status, and of its JSON the ``result`` and the ``message``."""
 
     status: int
     result: Any
@@ -134,7 +134,7 @@ class Client:
 
     :param url: of the server, with the path where it lives behind a proxy; without credentials.
     :param username: who logs in, when a login is needed.
-    :param password: or a token of devpi-tokens, which needs no login; None where none is known.
+    :param password: a password, or a token of devpi-tokens, which needs no login; None where neither is known.
     :param check_mode: refuse every request that could change something.
     :param validate_certs: verify the server's TLS certificate.
     :param ca_path: a bundle of CA certificates to trust in place of the system's.
@@ -142,9 +142,9 @@ class Client:
     :param client_key: the key of ``client_cert``, in PEM.
     :param proxy: use the proxy that the environment names; never done for loopback addresses.
     :param timeout: in seconds, for connecting and for each read.
-    :param server_user: the account of this host that the server runs as: nothing is sent to a process of another. None
-        where whoever answers is taken for the server, as one on another host is.
-    :raises BadOption: the URL, a certificate or a key cannot be used, or the username is nobody's.
+    :param server_user: the account of this host that the server runs as; nothing is sent to a process of another
+        account. With None, as for a server on another host, requests are sent to whoever listens.
+    :raises BadOption: the URL, a certificate or a key cannot be used, or no devpi user can have the username.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class Client:
         try:
             parts = urlsplit(self.url)
             self.host = parts.hostname or ""
-            # One that is no number raises here.
+            # A port that is no number raises ValueError here.
             self._port = parts.port or (443 if parts.scheme == "https" else 80)
         except ValueError as error:
             raise BadOption(f"url {url!r} is no address ({error}); write it as http://127.0.0.1:3141") from error
@@ -189,7 +189,7 @@ class Client:
             )
         self.plain = parts.scheme == "http"
         try:
-            # Made once: by default all CA certificates are read anew for each request, over plain http too.
+            # Made once: otherwise each request would read all CA certificates again, over plain http too.
             context = (
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 if self.plain
@@ -230,7 +230,7 @@ class Client:
     def _send_with_retries(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, **options: str
     ) -> Answer:
-        """Send what changes nothing, up to three times."""
+        """Send a request that changes nothing, up to three times."""
         for pause in RETRY_AFTER:
             try:
                 return self._send(method, path, body, **options)
@@ -262,7 +262,7 @@ class Client:
         self._token = self._login(self.username, self.password)
 
     def is_password(self, username: str, password: str) -> bool:
-        """Whether the password is the user's now, found out by a login. The client stays who it is."""
+        """Whether a login with the password succeeds. The client's own login stays as it is."""
         try:
             self._login(username, password)
         except WrongPassword:
@@ -270,7 +270,7 @@ class Client:
         return True
 
     def with_token(self, username: str, token: str) -> Client:
-        """Return a client of the same server that is the user by a token of devpi-tokens, without a login."""
+        """Return a client of the same server that acts as the user by a token of devpi-tokens, without a login."""
         other = copy.copy(self)
         other.username, other.password, other._token = username, None, token
         return other
@@ -288,7 +288,7 @@ class Client:
         return str(result["password"])
 
     def put(self, path: str, body: Mapping[str, Any]) -> Answer:
-        """Create what is at the path."""
+        """Create the object at the path."""
         return self._write("PUT", path, body)
 
     def patch(self, path: str, body: Mapping[str, Any]) -> Answer:
@@ -303,14 +303,14 @@ class Client:
         """Upload a release file to an index, as twine does.
 
         :param path: of the index, ``/alice/dev/``.
-        :param fields: of the form, ``:action`` among them; one that has several values comes several times.
+        :param fields: of the form, ``:action`` among them; a field with several values is repeated.
         """
         parts = [("content", filename, content), *((name, None, text.encode()) for name, text in fields)]
         boundary = secrets.token_hex(16)
         return self._write("POST", path, _multipart(parts, boundary), f"multipart/form-data; boundary={boundary}")
 
     def delete(self, path: str) -> Answer:
-        """Delete what is at the path."""
+        """Delete the object at the path."""
         return self._write("DELETE", path, None)
 
     def _write(
@@ -333,8 +333,8 @@ class Client:
         asked = f"{method} {url}"
         headers = {"Accept": accept}
         if is_loopback(self.host):
-            # Whatever address a server of this machine was given for its clients, it answers as one that is asked here;
-            # with a path in that address it would send each request for / away.
+            # The server may be configured with another address for its clients, and would redirect each request for /
+            # to the path in it. With this header it takes the address that is asked here for its own.
             headers["X-Outside-URL"] = self.url
         if self._token is not None:
             headers["X-Devpi-Auth"] = base64.b64encode(f"{self.username}:{self._token}".encode()).decode()
@@ -358,7 +358,7 @@ class Client:
             raise self._unreachable(asked, error) from error
 
     def _verify_listener(self, asked: str) -> None:
-        """Have the kernel say who listens there: while the server does not run, any account can take its place."""
+        """Refuse to send to another account's process: while the server does not run, any account can take its port."""
         if self._server_user is None:
             return
         account = find(self._server_user)
@@ -380,7 +380,7 @@ class Client:
 
     def _answer(self, asked: str, status: int, headers: Message, content: bytes) -> Answer:
         if status >= 500 and not headers.get("X-Devpi-Server-Version"):
-            # A proxy whose server is away, or waitress around a devpi-server that broke.
+            # A proxy whose server does not answer, or waitress after devpi-server failed.
             raise RequestFailed(
                 f"{asked}: {headers.get('Server', 'a proxy')} answered {status} in place of devpi-server; "
                 "look whether devpi-server runs behind it, and at its log",
@@ -421,7 +421,7 @@ class Client:
             raise NotDevpi(
                 f"{asked}: the answer {status} is not devpi's JSON; look whether a proxy on the way changes it"
             )
-        # Of a refused upload the message is blank and the title says why.
+        # For a refused upload the message is blank and the title gives the reason.
         message = " ".join(str(parsed.get("message", "")).split()) or str(parsed.get("title", ""))
         return Answer(status, parsed if page else parsed.get("result"), message)
 

@@ -1,7 +1,7 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The way from declared users to a server that has them: declared, session, checks, plan, apply, each entered once."""
+"""Brings a server to the declared users, with the modules session, checks, plan and apply in this order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._session import c
 
 
 def converge(module: AnsibleModule, users: list[User], purge: str = "none", purge_force: bool = False) -> None:
-    """Bring the server to what is declared and end the module.
+    """Bring the server to the declared state and end the module.
 
     :param module: with the options of the connection and ``credentials_dir``.
     :param users: the declared users; what they do not mention stays as it is, unless it is purged.
@@ -47,7 +47,7 @@ def converge(module: AnsibleModule, users: list[User], purge: str = "none", purg
         ]
         if wrong:
             module.fail_json(msg="Nothing was changed." + listed(wrong))
-        # Of a server that is not there yet, nobody has another password.
+        # A server that does not run yet has no other password for anybody.
         fresh = client.version is None
         steps = plan(users, existing, credentials, (lambda user, password: True) if fresh else client.is_password)
         purged = [user.name for user in users if user.purged]

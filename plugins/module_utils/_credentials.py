@@ -15,7 +15,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._draft import dra
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import exposed, unfit
 
 LONGEST = 65536
-# Drafts of all passwords have one name, so that each run finds what a killed one left. No devpi user's has a + in it.
+# Drafts of all passwords have one name, so that each run finds what a killed one left. No devpi user's name has a +.
 DRAFT_OF, DRAFT = "password", "+draft"
 
 
@@ -26,7 +26,7 @@ class CredentialsError(Exception):
 class Credentials:
     """The directory that holds generated passwords.
 
-    It is absent, empty, or ours: what is in it are files that no other account can read, each of one line.
+    It is absent, empty, or ours: it holds only files of one line that no other account can read.
 
     :param directory: made with mode 0700 when the first password is written.
     """
@@ -51,9 +51,9 @@ class Credentials:
         return self.directory / user
 
     def examine(self, apart: str = "") -> None:
-        """Make sure that the directory can be used for passwords; it need not be there.
+        """Make sure that the directory can be used for passwords; it need not exist.
 
-        :param apart: the name of a file that is looked at by itself.
+        :param apart: the name of a file that the caller checks.
         :raises CredentialsError: it is not fit, others can change it, or it holds what is not ours.
         """
         if self._examined:
@@ -130,8 +130,8 @@ class Credentials:
     def obtain(self, user: str) -> str:
         """Return the password in the user's file, which is made with a new password where it is missing.
 
-        The file appears whole or not at all and is never readable by others. One that another run made meanwhile wins,
-        and the draft of one that is at work stays.
+        The file appears whole or not at all and is never readable by others. A file that another run made meanwhile
+        wins, and the draft of a run that is at work stays.
 
         :raises CredentialsError: the file cannot be read or written.
         """

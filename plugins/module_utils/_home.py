@@ -1,7 +1,7 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a person has at home of ~/.pypirc and the devpi client, looked at with the person's rights."""
+"""Checks ~/.pypirc and the devpi client's files in a person's home, with the person's rights."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Home:
         except UnfitFile as unfit:
             return f"{path} is {unfit}; move it away"
         except PermissionError:
-            # One that root put there is mended with the file.
+            # The module pypirc gives a file that root put there to its owner.
             if not self._belongs_to_root(path):
                 return f"{path} cannot be read by {self.account.pw_name}; {self._way_out(path, 'chmod u+rw')}"
         except FileNotFoundError:
@@ -141,7 +141,7 @@ class Home:
             return f"{path} cannot be read by {name} ({error.strerror}); move it away"
         if not writable:
             return f"{path} cannot be written by {name}, {keeps}; {self._way_out(path, 'chmod u+rw')}"
-        # Of JSON that is no object the client takes nothing, and puts its own in the place.
+        # The client ignores JSON that is no object, and replaces it.
         for key in ("index", "login") if isinstance(settings, dict) and path == self._current_json else ():
             value = settings.get(key)
             if value is not None and not (isinstance(value, str) and value.isprintable()):
@@ -149,7 +149,7 @@ class Home:
         return ""
 
     def _way_out(self, path: Path, command: str) -> str:
-        """Return what to do about what the person may not use; nothing that would be done to what a link leads to."""
+        """Return what to do about a file that the person may not use, never a command that acts on a link's target."""
         with acting_as(self.account):
             link = link_at(path)
             try:
@@ -166,7 +166,7 @@ class Home:
             with acting_as(self.account):
                 content = read_file(str(self._current_json))
             used = json.loads(content)
-            # Of a server without an index it keeps the URL to log in at.
+            # Where it uses no index, the client keeps the URL of the server's login.
             url = used.get("index") or re.sub(r"\+login$", "", used.get("login") or "")
             return url.rstrip("/") if url.isprintable() else ""
         except (OSError, ValueError, AttributeError, TypeError, RecursionError):
@@ -184,5 +184,5 @@ def _is_directory(path: Path) -> bool:
     try:
         return path.is_dir()
     except OSError:
-        # A link may lead to where the account may not look.
+        # A link may lead to a place that the account may not enter.
         return False

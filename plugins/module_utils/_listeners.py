@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who listens on a TCP port of this host, read from /proc (proc(5)): nothing needs to be installed for it.
 
-A process is known by its account and its executable. Its arguments prove nothing, for whoever starts it chooses them.
+A process is identified by its account and its executable. Its arguments prove nothing: whoever starts it chooses them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Process(NamedTuple):
     :param name: as it calls itself, without characters that do not print.
     :param uid: the account whose rights it has; None where that cannot be seen.
     :param command: its command line, one item a word.
-    :param executable: the file that it runs, links resolved; empty where it cannot be looked into.
+    :param executable: the file that it runs, links resolved; empty where the kernel does not show it.
     """
 
     pid: int
@@ -48,10 +48,10 @@ class Listener(NamedTuple):
     """One listening socket.
 
     :param address: the local address, ``127.0.0.1`` or ``::``.
-    :param uid: the account that opened it. The kernel tells this of every socket.
-    :param processes: those that hold it, without those that one of them has started: a server and its workers are one.
-        Where a container keeps even root from looking into other accounts' processes, all of that account.
-    :param certain: whether they hold it, and not only may.
+    :param uid: the account that opened it, which the kernel shows for every socket.
+    :param processes: the processes that hold it. A server stands for the workers that it started. In a container where
+        even root cannot inspect other accounts' processes, these are all processes of that account.
+    :param certain: whether the processes are known to hold it. Otherwise one of them may.
     """
 
     address: str
@@ -67,7 +67,7 @@ class Listener(NamedTuple):
 
     @property
     def described(self) -> str:
-        """The processes with their accounts, and with what they run where they call themselves something else."""
+        """The processes with their accounts, and with their executable where its name is another than theirs."""
         descriptions = []
         for each in self.processes:
             of = user_name(self.uid if each.uid is None else each.uid)
@@ -84,7 +84,7 @@ class Listener(NamedTuple):
 
     @property
     def executables(self) -> list[str]:
-        """The files that the processes run, as far as they can be looked into."""
+        """The files that the processes run, as far as the kernel shows them."""
         return [each.executable for each in self.processes if each.executable]
 
     @property
@@ -115,8 +115,8 @@ def listeners_on(host: str, port: int) -> list[Listener]:
         owners = holders.get(each.inode, [])
         possible = [] if owners else [process for process in unreadable if process.uid == each.uid]
         unowned = unowned or not (owners or possible)
-        found.append((each, Listener(str(each.address), each.uid, _first(owners or possible), bool(owners))))
-    # One that nobody holds may have been closed while its holder was looked for.
+        found.append((each, Listener(str(each.address), each.uid, _without_children(owners or possible), bool(owners))))
+    # A socket without a process may have been closed while its process was searched for.
     still_open = {each.inode for each in _sockets(host, port)} if unowned else set()
     return [listener for each, listener in found if listener.processes or each.inode in still_open]
 
@@ -124,7 +124,7 @@ def listeners_on(host: str, port: int) -> list[Listener]:
 def accounts_on(host: str, port: int) -> set[int]:
     """Return the accounts whose sockets keep ``host:port`` from being bound; none where nobody listens.
 
-    It reads two tables of the kernel and no process, so that it can be asked before each request.
+    It reads two tables of the kernel and no process, so it is fast enough to be called before each request.
 
     :param host: an address or a name; a wildcard collides with every address.
     :param port: the TCP port.
@@ -133,7 +133,7 @@ def accounts_on(host: str, port: int) -> set[int]:
 
 
 def grouped_by_process(listeners: list[Listener]) -> list[tuple[str, str]]:
-    """Return who holds the sockets, each once: the process as :attr:`Listener.described` has it, and its addresses."""
+    """Return each process that holds a socket once: as :attr:`Listener.described` has it, and with its addresses."""
     found: dict[str, list[str]] = {}
     for each in listeners:
         found.setdefault(each.described, []).append(each.address)
@@ -143,8 +143,7 @@ def grouped_by_process(listeners: list[Listener]) -> list[tuple[str, str]]:
 def is_held_by(listener: Listener, uid: int, *executables: str) -> bool:
     """Whether the listener is held by a process of that account which runs one of these executables.
 
-    Where none of the processes that hold it can be looked into, as in a container that keeps even root from it, the
-    account decides alone.
+    Where none of the processes that hold it can be inspected, as by root in some containers, the account alone decides.
 
     :param listener: one that :func:`listeners_on` returned.
     :param uid: the account's number.
@@ -188,17 +187,17 @@ def _listening(table: str, port: int) -> list[_Socket]:
 
 
 def executable_of(pid: int | str) -> list[str]:
-    """Return the one file that the process runs, nothing where it cannot be looked into."""
+    """Return the one file that the process runs, nothing where the kernel does not show it."""
     try:
         path = os.readlink(f"/proc/{pid}/exe")
     except OSError:
         return []
-    # An upgrade of its package has put another file into that place.
+    # An upgrade of its package has replaced the file since.
     return [path[: -len(DELETED)] if path.endswith(DELETED) else path]
 
 
 def process(pid: int) -> Process | None:
-    """Return what is to be known of a process; None where there is none."""
+    """Return the process with this id; None where there is none."""
     status = _text(Path(f"/proc/{pid}/status"))
     if not status:
         return None
@@ -209,7 +208,7 @@ def process(pid: int) -> Process | None:
         pid,
         int(fields.get("PPid", "0")),
         "".join(each if each.isprintable() else "?" for each in name) or "a process",
-        # The real, the effective and two more; the effective one is whose rights it has.
+        # The fields are the real, the effective and two more; the effective account is whose rights it has.
         int(fields["Uid"].split()[1]) if "Uid" in fields else None,
         _text(Path(f"/proc/{pid}/cmdline")).split("\0"),
         executables[0] if executables else "",
@@ -217,7 +216,7 @@ def process(pid: int) -> Process | None:
 
 
 def _holders(inodes: set[str]) -> tuple[dict[str, list[Process]], list[Process]]:
-    """Return the processes that hold each of the sockets, and those that cannot be looked into."""
+    """Return the processes that hold each of the sockets, and those that cannot be inspected."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
     pids: dict[str, list[int]] = {}
     unreadable = []
@@ -235,9 +234,9 @@ def _holders(inodes: set[str]) -> tuple[dict[str, list[Process]], list[Process]]
 
 
 def open_files(pid: int) -> Iterator[str]:
-    """Tell what a process has open, as far as that stays open meanwhile.
+    """Yield what a process has open; what it closes meanwhile is left out.
 
-    :raises PermissionError: it cannot be looked into.
+    :raises PermissionError: it cannot be inspected.
     """
     directory = f"/proc/{pid}/fd"
     try:
@@ -257,8 +256,8 @@ def open_files(pid: int) -> Iterator[str]:
             continue
 
 
-def _first(processes: list[Process]) -> list[Process]:
-    """Return those that none of the others has started, and not the init system, which keeps sockets for others."""
+def _without_children(processes: list[Process]) -> list[Process]:
+    """Return the processes that none of the others started, without the init system, which opens sockets for them."""
     pids = {each.pid for each in processes} - {1}
     return [each for each in processes if each.parent not in pids and each.pid != 1] or processes
 

@@ -40,7 +40,7 @@ class Step:
 
     :param action: ``upload``, ``replace``, ``push`` or ``delete``.
     :param version: None where the whole project is concerned.
-    :param before: the SHA-256 of the files concerned, by name; what is in neither is not concerned.
+    :param before: the SHA-256 of each file that changes, by name, as it is now; ``after``, as it will be.
     :param send: sends the request.
     """
 
@@ -61,7 +61,7 @@ class Step:
 
 
 class Stage:
-    """An index that holds packages, as the server shows it. What comes from its bases is left aside.
+    """An index that holds packages, as the server shows it. Packages of its bases do not count.
 
     :param config: the keys of the index.
     """
@@ -71,12 +71,12 @@ class Stage:
         self.path = path
         self.volatile = bool(config.get("volatile", True))
         self.acl_upload = list(config.get("acl_upload", ()))
-        # A project that only its bases may have is not asked for: the server would ask the mirrors among them.
+        # Only the index's own projects are asked for: for others the server would ask the mirrors among its bases.
         self.projects = sorted(client.get_json(f"/{path}")["projects"])
         self._releases: dict[str, dict[str, dict[str, str]]] = {}
 
     def releases(self, project: str) -> dict[str, dict[str, str]]:
-        """Return by version the project's files, each with as many digits of its SHA-256 as the server tells."""
+        """Return the project's files by version, each with those digits of its SHA-256 that the server shows."""
         if project not in self.projects:
             return {}
         if project not in self._releases:
@@ -84,7 +84,7 @@ class Stage:
         return self._releases[project]
 
     def with_full_digests(self, files: Mapping[str, str]) -> dict[str, str]:
-        """Return the files with all digits, which devpi-server 7.0 tells of single files alone."""
+        """Return the files with their full SHA-256, which devpi-server 7.0 shows only for a single file."""
         return {
             name: digest if len(digest) == 64 else _digest(self.client.get_json(self._place(name, digest)), digest)
             for name, digest in files.items()
@@ -123,7 +123,7 @@ def releases(projectconfig: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def _digest(about: Mapping[str, Any], known: str) -> str:
-    """Return the SHA-256 that the server tells of a file, or else the digits of it that are known."""
+    """Return the SHA-256 that the server shows for a file, or the known digits where it shows none."""
     told = about.get("hashes", {}).get("sha256")
     algorithm, _dummy, value = about.get("hash_spec", "").partition("=")
     return str(told or (value if algorithm == "sha256" else known))
@@ -137,7 +137,7 @@ def outdated(versions: Iterable[str], keep: int) -> list[str]:
 
 
 def spellings(version: str, versions: Iterable[str]) -> list[str]:
-    """Return those of the versions that are the same as the one, ``1.0.dev1`` for ``1.0-DEV1``."""
+    """Return the versions that equal the given one, in whatever spelling: ``1.0.dev1`` for ``1.0-DEV1``."""
     wanted = parse(version)
     same = []
     for each in versions:
@@ -148,7 +148,7 @@ def spellings(version: str, versions: Iterable[str]) -> list[str]:
 
 
 class _Plan:
-    """The steps from what is there to what is asked for, and what is wrong with it.
+    """The steps from what the index holds to what the task asks for, and what is wrong with the task.
 
     :param params: the module's.
     """
@@ -250,8 +250,8 @@ class _Plan:
             return
         new = {name: digest for name, digest in files.items() if name not in existing}
         if new and len(new) < len(files) and not target.volatile:
-            # devpi-server stops at the first file that is there, whose content it does not compare, and keeps
-            # what it has pushed until then.
+            # devpi-server stops at the first file that the target has, without comparing the contents, and keeps
+            # what it has pushed by then.
             self.problems.append(
                 f"{target.path} is not volatile and has a part of {release}, which devpi cannot complete by a push; "
                 f"upload {', '.join(sorted(new))} to it with files"
@@ -320,7 +320,7 @@ class _Plan:
 
     def _delete_step(self, stage: Stage, project: str, version: str | None, files: Mapping[str, str]) -> None:
         path = f"/{stage.path}/{project}" + (f"/{version}" if version is not None else "")
-        # Nothing but this makes devpi-server delete from an index that is not volatile, and from 6.15 on it does.
+        # Only with this does devpi-server delete from an index that is not volatile.
         path += "" if stage.volatile else "?force="
         self.steps.append(
             Step(
@@ -343,7 +343,7 @@ class _Plan:
             )
 
     def _find_stage(self, option: str) -> Stage | None:
-        """Return the index that the option names, None with a problem where it is none that holds packages."""
+        """Return the index that the option names; None, with a problem noted, where it cannot hold packages."""
         path = self.params[option]
         if not re.fullmatch("[^/]+/[^/]+", path) or FORBIDDEN_IN_NAMES.search(path.replace("/", "")):
             self.problems.append(f"{option} {path!r} is no index; write it as user/index, for example alice/dev")
@@ -367,7 +367,7 @@ class _Plan:
         return Stage(self.client, path, config)
 
     def _check_upload_right(self, stage: Stage) -> None:
-        """Refuse what the server is sure to refuse. Who is in which group is for its authentication plugins to say."""
+        """Note a problem where the server would refuse the upload. Only its plugins know the members of groups."""
         groups = [each for each in stage.acl_upload if each.startswith(":") and each not in SPECIAL_PRINCIPALS]
         if not groups and not {self.client.username, *SPECIAL_PRINCIPALS} & set(stage.acl_upload):
             named = ", ".join(stage.acl_upload) or "nobody"
@@ -400,7 +400,7 @@ def diff(steps: list[Step]) -> dict[str, dict[str, dict[str, str]]]:
 
 
 def check(params: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with options that the argument spec takes."""
+    """Return what is wrong with options that the argument spec accepts; None where nothing is."""
     if params["project"] is not None and not PROJECT_NAME.fullmatch(params["project"]):
         return f"project {params['project']!r} is no project's name; write it as in pip install NAME"
     if params["files"] == []:
@@ -413,7 +413,7 @@ def check(params: Mapping[str, Any]) -> str | None:
 
 
 def converge(module: AnsibleModule) -> None:
-    """Bring the index to what is asked for and end the module."""
+    """Bring the index to the state that the task asks for, and end the module."""
     problem = check(module.params)
     if problem:
         module.fail_json(msg=problem)

@@ -27,13 +27,13 @@ _SYSTEM = """
 """
 # Directories that every system has (hier(7)). What lies in one of them may be ours; the directory itself never is.
 SYSTEM_DIRECTORIES = frozenset(_SYSTEM.split())
-# What a directory can hold as a name, less what a draft beside it adds; and what a call takes as a path
+# The longest name in a directory, without what a draft adds to it; and the longest path that a system call takes
 LONGEST_NAME = 200
 LONGEST_PATH = 1000
-# Nothing that outlives a boot, or is a file at all, can be made below these.
+# Nothing that is made below these is a file that lasts.
 NO_PLACE = ("/proc", "/sys", "/dev", "/boot")
 
-# Programs look there for their configuration, for commands, for who may log in and for what is to be run.
+# Programs would take a log in these for configuration, for a command, for a list of accounts or for a job to run.
 _NO_LOGS = """
 /bin /etc /lib /lib32 /lib64 /libx32 /root /run /sbin /usr /var/lib/dpkg /var/lib/systemd /var/run /var/spool
 """
@@ -94,8 +94,8 @@ def unclear(path: str) -> str:
 def exposed(path: str, uid: int = 0) -> Path | None:
     """Return the first directory on the way to `path` in which another account can replace what leads there.
 
-    Links on the way are followed where nobody else made them. None where only root and the account can replace
-    anything, `path` itself too.
+    Links on the way are followed if root or the account made them. None where only these two can replace anything on
+    the way, or `path` itself.
 
     :param path: absolute; it need not exist.
     :param uid: of the account that may; root always may.
@@ -138,7 +138,7 @@ def _others_can_replace(directory: Path, entry: os.stat_result | None, trusted: 
     if info.st_mode & stat.S_IWOTH:
         return not sticky
     if str(directory) in SYSTEM_DIRECTORIES:
-        # As the distribution makes it: Ubuntu's syslog may write in /var/log.
+        # The distribution has set its mode: on Ubuntu, syslog may write in /var/log.
         return False
     return bool(info.st_mode & stat.S_IWGRP) and not sticky and _has_members(info.st_gid, trusted)
 

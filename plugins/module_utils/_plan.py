@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The difference between what is declared and what a devpi-server holds, as an ordered list of steps.
 
-It is the same in check mode and outside: ``changed``, the diff and what a result tells come from it alone.
+Check mode makes the same steps: ``changed``, the diff and the result come from them alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import 
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import ONLY_IN_7
 
-# What an index that lacks the key does. New stages get "intersection", but one without the key still unites.
+# How the server treats an index that lacks the key. A new stage gets "intersection", but one without the key unites.
 MISSING: dict[str, Any] = {
     "bases": [],
     "acl_upload": [],
@@ -51,13 +51,13 @@ class Change:
 
     :param action: ``create``, ``update`` or ``delete``.
     :param index: None where the step is about the user.
-    :param body: the keys to send, less the password.
+    :param body: the keys to send, without the password.
     :param before: the keys concerned as they are, and ``after`` as they will be; None where there is no object.
     :param set_password: the user's password is set too.
     :param password: the password to set; None for the one in the credentials directory.
-    :param password_hash: what to set in the place of a password.
+    :param password_hash: the hash to set instead of a password.
     :param locked: paths of the indexes that must be made volatile before the deletion.
-    :param kept: keys of an index that stay as they are and have to be sent for it.
+    :param kept: keys of an index that have to be sent along, so that they stay as they are.
     """
 
     action: str
@@ -98,7 +98,7 @@ def plan(
     """Return the steps from what exists to what is declared: users, indexes with bases first, then deletions.
 
     :param users: without problems.
-    :param existing: what the server holds (``_session.found``).
+    :param existing: what the server holds (``_session.existing_users``).
     :param credentials: the directory of generated passwords; None where none is named.
     :param is_password: whether a password is a user's on the server.
     """
@@ -180,9 +180,9 @@ def _deletion(user: str, index: str | None, observed: Mapping[str, Any]) -> Chan
 def with_tox_results(index: Index, observed: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Return the keys that an index is to have: those declared and, unless it is a mirror, who may upload test results.
 
-    devpi-server's own default lets anybody without a login store them. So where nothing is declared of them, those may
-    who may upload releases: on a new stage, on one that has that default, and on one where it was so before. Any other
-    list that somebody set on the server stays.
+    devpi-server's own default lets anybody without a login store them. So a list that is not declared becomes that of
+    ``acl_upload``: on a new stage, on one that has that default, and on one where the two lists were the same. Any
+    other list that somebody set on the server stays.
 
     :param observed: the index as the server shows it; None where it does not exist.
     """
@@ -197,9 +197,9 @@ def with_tox_results(index: Index, observed: Mapping[str, Any] | None) -> Mappin
 
 
 def differs(key: str, declared: object, observed: Mapping[str, Any]) -> bool:
-    """Whether an object as the server shows it differs from what is declared for the key.
+    """Whether an object on the server differs from what is declared for the key.
 
-    Of the lists only the order of ``bases``, and of those that a plugin defines, counts; an empty text is as none.
+    The order counts in ``bases`` and in the lists of plugins, and in no other list. An empty text is as good as none.
     """
     current = observed.get(key, MISSING.get(key))
     if key in SETS:
@@ -210,7 +210,7 @@ def differs(key: str, declared: object, observed: Mapping[str, Any]) -> bool:
 
 
 def keys_of_plugins(observed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return of an index, as the server shows it, what devpi-server itself does not know."""
+    """Return the keys of an index that plugins of the server define."""
     own = {"type", "projects", *INDEX_KEYS, *ONLY_IN_7}
     return {key: value for key, value in observed.items() if key not in own and value is not None}
 

@@ -1,7 +1,7 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The file of a program of supervisor: what it can hold, and whose it is."""
+"""Checks the file of a program of supervisor: the values in it, and whether the program is ours."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def unfit_value(name: str, value: Any) -> str:
 
 
 def problems_on_host(program: str, log_file: str) -> list[str]:
-    """Return what keeps a program of this name, and its workers, from being laid down on this host.
+    """Return why a program of this name, or one of its workers, cannot be set up on this host.
 
     :param program: its name.
     :param log_file: where it is to log.
@@ -107,7 +107,7 @@ def is_ours(path: Path) -> bool:
     """Whether the program's file is absent, or runs nothing but a devpi-server, made by the roles or by hand."""
     if not path.exists() and not path.is_symlink():
         return True
-    # Its other lines are no proof: a comment can say anything.
+    # Only the commands prove it: a comment can say anything.
     sections = re.findall(r"^\[([^]]*)\]", _text(path), re.MULTILINE)
     commands = re.findall(r"^command\s*[=:]\s*(.*)$", _text(path), re.MULTILINE | re.IGNORECASE)
     named = [section for section in sections if section != f"program:{path.stem}"]
@@ -128,7 +128,7 @@ def workers_of(program: str) -> set[str]:
 
 
 def _problems_of_log(path: Path, log_file: str) -> list[str]:
-    """The log is opened by root, so nobody else may put a link there, and it may be nobody's file."""
+    """Return why root must not open the log: another account could put a link there, or it is somebody's file."""
     place = f"devpi_supervisor_log_file {log_file}"
     exposed = _paths.exposed(log_file)
     if exposed is not None:
@@ -151,7 +151,7 @@ def _problems_of_log(path: Path, log_file: str) -> list[str]:
 
 
 def _left_by_supervisor(log: Path) -> bool:
-    """Whether it lies where supervisor alone keeps logs; one is there still when its program has been removed."""
+    """Whether the log lies in supervisor's own directory, where logs stay when their program is removed."""
     return log.parent == Path("/var/log/supervisor") and log.name != "supervisord.log"
 
 

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 # The first line of a file that the merge began; such a file needs no backup.
 MADE_HERE = "# Made by wheelhouse.devpi.pypirc. Lines that you add are kept."
-# As it was while a list that the merge began took away the names that the tools know of themselves.
+# The first line of older files, whose lists lack the names that the tools know by themselves.
 MADE_BEFORE = "# Made by wheelhouse.devpi.pypirc; other lines may be added by hand and are kept."
 MASK = "********"
 
@@ -122,8 +122,8 @@ class Pypirc:
     def _first_line(self) -> str:
         return "".join(self._text.splitlines()[:1])
 
-    def _kept_known(self, repositories: Sequence[Repository]) -> list[str]:
-        """The names that the tools know without a list, where the merge begins one; not those that are declared."""
+    def _implicit_names(self, repositories: Sequence[Repository]) -> list[str]:
+        """The names that the tools know without a list and that a new list has to have, without the declared ones."""
         has_list = "index-servers" in self._values.get("distutils", {}) and self._first_line != MADE_BEFORE
         if has_list or all(repository.state == "absent" for repository in repositories):
             return []
@@ -139,7 +139,7 @@ class Pypirc:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise PypircError(f"repositories: {', '.join(twice)} is there more than once. Leave one of each name.")
-        known = self._kept_known(repositories)
+        known = self._implicit_names(repositories)
         edit = _Edit(self._text)
         if self._first_line == MADE_BEFORE and known:
             edit.replace_first_line(MADE_HERE)
@@ -171,7 +171,7 @@ class Pypirc:
         expected = {section: dict(options) for section, options in self._values.items()}
         defaults = expected[configparser.DEFAULTSECT]
         listed = _listed(expected)
-        known = self._kept_known(repositories)
+        known = self._implicit_names(repositories)
         listed += [name for name in known if name not in listed]
         if self._needs_test_pypi(known):
             expected.setdefault("testpypi", dict(defaults))["repository"] = _TEST_PYPI

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The directory and the secret of a devpi-server, which the server's account can change at any time.
 
-Where the way there is root's alone, root looks at them, by descriptors and without following anything. Where the way is
-the account's own, that is done with that account's rights. Role server makes and changes them in the same way.
+Where root alone can change the path, root inspects them, by descriptors and without following links. Where the account
+can change the path, that is done with the account's rights. Role server makes and changes them in the same way.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class ServerDirectoryError(ValueError):
 
 @dataclass
 class _DirectoryState:
-    """What is at the path: its attributes, and what it holds, by name; None where there is nothing."""
+    """The attributes of a directory, None where it does not exist, and those of its entries by name."""
 
     info: os.stat_result | None = None
     entries: dict[str, os.stat_result] = field(default_factory=dict)
 
 
 class Place:
-    """A path at which something of the account's is kept, and with whose rights that is done.
+    """A path at which data of the account are kept, and with whose rights that is done.
 
     :param variable: the variable that names the path, for messages.
     :param path: as it was given.
@@ -112,7 +112,7 @@ class Place:
         return "root" if keeper is None else keeper.pw_name
 
     def out_of_reach(self) -> Iterator[str]:
-        """Tell which directory keeps the account from the place."""
+        """Yield which directory on the way the account may not enter."""
         for parent in reversed(Path(self.path).parents):
             try:
                 with contextlib.nullcontext() if self.account is None else acting_as(self.account):
@@ -202,7 +202,7 @@ class ServerDirectory(Place):
         holds_data = bool(DATA & set(entries))
         keeper = self.keeper()
         with self.rights():
-            # One of the account's own. Root's are no trap.
+            # A link that the account can make may be a trap; root's are none.
             link = "" if keeper is None else link_at(self.path)
         if not holds_data and any(not _may_be_left(name) for name in entries):
             named = ", ".join(sorted(entries)[:3]) + (" and more" if len(entries) > 3 else "")
@@ -248,7 +248,7 @@ class ServerDirectory(Place):
     def _chown_command(self, entries: dict[str, os.stat_result]) -> str:
         """Return the command that gives the directory to the account; nothing where it could give away something else.
 
-        That is so where another account leads to it by a link, or has linked somebody's file into it.
+        It could where another account has put a link on the way, or a hard link to somebody's file into the directory.
         """
         hard = any(info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode) for info in entries.values())
         return "" if hard else command_for(f"chown -R --no-dereference {self.user}:", self.path)
@@ -261,7 +261,7 @@ class ServerDirectory(Place):
                 yield f"{path} ({self.variable}) is {_kind(info)} and should be a file; put the file itself there"
             elif self.account is not None and info.st_uid != self.account.pw_uid:
                 owner = user_name(info.st_uid)
-                # Whoever is told to give a file away must not be tricked into giving away another by a hard link to it.
+                # By a hard link the account could have somebody else's file given away.
                 give = "" if info.st_nlink > 1 else command_for(f"chown --no-dereference {self.user}:", self.path)
                 way_out = (
                     f"{give}/{name}" if give else "move it away, and put there a copy that belongs to that account"
@@ -275,7 +275,7 @@ class ServerDirectory(Place):
         if files is None:
             return
         if stat.S_ISLNK(files.st_mode):
-            # One of the account's own may lead to another disk.
+            # A link that the account made itself may lead to another disk.
             if self.account is not None and files.st_uid != self.account.pw_uid:
                 yield (
                     f"{path} is a symbolic link that {user_name(files.st_uid)} made, and devpi-server runs as "
@@ -304,7 +304,7 @@ class ServerDirectory(Place):
         )
 
     def incomplete_database(self) -> str:
-        """Return what keeps a database from being made or used: one of its two files is missing. Else nothing."""
+        """Return which of the database's two files is missing, with the way out; nothing where both or none exist."""
         try:
             entries = self._inspect().entries
         except ServerDirectoryError:
@@ -322,7 +322,7 @@ class ServerDirectory(Place):
         return ""
 
     def _has_whole_draft(self, entries: dict[str, os.stat_result]) -> bool:
-        """Whether a run that was killed had begun to move the content of a draft out; the next goes on with that."""
+        """Whether a run was killed while it moved the content of a draft out; the next run goes on with that."""
         drafts = [name for name, info in entries.items() if _is_draft(name) and stat.S_ISDIR(info.st_mode)]
         if self.account is None:
             return False
@@ -338,7 +338,7 @@ class ServerDirectory(Place):
         return [] if info is None else list(attributes(stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid).values())
 
     def lacks_parent(self) -> bool:
-        """Whether directories above it are missing that root is to make."""
+        """Whether root has to make directories above it."""
         return self.whose_rights() == "root" and not Path(self.path).parent.exists()
 
     def files_readable_by_others(self) -> list[str]:

@@ -22,7 +22,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._supervisord import Supervisord, SupervisordError
 
 PROGRAM = "devpi-server"
-# Of environments that are there or were, and Debian's own: what runs may have been started before a change of any.
+# Those of all environments and Debian's own: a server that runs may have been started from any of them.
 INTERPRETERS = ("opt/devpi/venvs/*/bin/python", "usr/bin/python3*", "usr/local/bin/python3*")
 SUPERVISORD = "supervisord"
 
@@ -30,10 +30,10 @@ SUPERVISORD = "supervisord"
 def is_server(listener: Listener, account: pwd.struct_passwd | None, venv_path: str) -> bool:
     """Whether a devpi-server of the account holds the socket.
 
-    Account and executable prove it, and no other account can have both. That the command is devpi-server's tells it
-    from the account's other programs.
+    Account and executable prove it, because no other account can have both. The command distinguishes devpi-server from
+    other programs of the account.
 
-    :param account: the server's; None where there is none, and so no server of it.
+    :param account: the server's; None where it does not exist, and so has no server.
     :param venv_path: the environment that it is started from.
     """
     if account is None:
@@ -58,7 +58,7 @@ def started_by_hand(
     :param program: the name of supervisor's program; its workers are that name and ``-worker-`` and a number.
     :returns: the process id of each, and supervisor's name for it, which is empty where no supervisor runs it.
     """
-    # Where it cannot be seen who holds the port, each of the account's processes may.
+    # Where the kernel does not show who holds the port, each devpi-server of the account may.
     pids = {holder.pid for each in listeners for holder in each.processes if each.certain or _is_devpi_server(holder)}
     pids |= _servers_with_open(os.path.realpath(f"{server_dir}/.sqlite"), account.pw_uid)
     names = _supervised() if pids else {}
@@ -74,7 +74,7 @@ def started_by_hand(
         name = next((names[each] for each in line if each in names), "")
         if name != program and not re.fullmatch(re.escape(program) + r"-worker-\d+", name):
             if not name and names == {} and any(_is_supervisord(each) for each in line[1:]):
-                # It does not answer now, and is all the same who started it.
+                # Supervisor started this one, although it does not answer now.
                 continue
             found.append((pid, name))
     return found
@@ -90,7 +90,7 @@ def _servers_with_open(path: str, uid: int) -> set[int]:
         server = process(int(directory.name))
         if server is None or server.uid != uid or not _is_devpi_server(server):
             continue
-        # A container may keep even root from looking.
+        # In some containers even root cannot inspect a process.
         with contextlib.suppress(PermissionError):
             if path in open_files(server.pid):
                 found.add(server.pid)
@@ -117,5 +117,5 @@ def _ancestors(pid: int) -> list[int]:
 
 def _is_supervisord(pid: int) -> bool:
     found = process(pid)
-    # Whoever may call itself so: root's alone is believed.
+    # Any process can take this name, so only one of root's counts.
     return found is not None and found.name == SUPERVISORD and found.uid == 0

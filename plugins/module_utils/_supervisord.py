@@ -53,7 +53,7 @@ class Supervisord:
         except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
             message = error.faultString if isinstance(error, xmlrpc.client.Fault) else str(error)
             if message.startswith("CANT_REREAD"):
-                # It quotes values, which may be passwords.
+                # This message quotes values, which may be passwords.
                 message = "it cannot read its configuration; supervisorctl reread says why"
             raise SupervisordError(
                 f"supervisord at {self._path}, asked for {method} {' '.join(map(str, arguments))}: {message}"
@@ -70,7 +70,7 @@ class Supervisord:
     def pending(self) -> dict[str, str]:
         """Reread the configuration files and return what ``update`` would do.
 
-        :returns: by the program's name, ``added``, ``changed`` or ``removed``; it has none of the others otherwise.
+        :returns: by the program's name, ``added``, ``changed`` or ``removed``, for those that do not stay as they are.
         """
         added, changed, removed = self._call("reloadConfig")[0]
         kinds = {"added": added, "changed": changed, "removed": removed}
@@ -85,7 +85,7 @@ class Supervisord:
             self._call("addProcessGroup", program)
 
     def programs(self) -> set[str]:
-        """Return the names of all that it has, running or not."""
+        """Return the names of all programs, running or not."""
         return {str(each["group"]) for each in self._call("getAllProcessInfo")}
 
     def running(self) -> dict[int, str]:

@@ -47,13 +47,13 @@ HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}
 # A name that is all digits would be taken for the number of an account.
 ACCOUNT = re.compile(r"(?![0-9]+\Z)[A-Za-z0-9_][A-Za-z0-9_.@-]{0,62}\$?")
 PROGRAM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-# Of these supervisor, nginx, a shell and the first line of a script make nothing else.
+# Characters that supervisor, nginx, a shell and the first line of a script take literally.
 PATH = re.compile(r"[A-Za-z0-9_/.@+,=~-]+")
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OPTION_NAME = re.compile(r"[a-z][a-z0-9-]*")
 INTERPRETER = re.compile(r"python3(\.[0-9]{1,2})?")
 SIZE = re.compile(r"[0-9]{1,12}(KB|MB|GB)?", re.IGNORECASE)
-# What a file is called after a user: its draft has a longer name.
+# Files are named after users, and the name of a file's draft is longer.
 LONGEST_NAME = 200
 LONGEST_TEXT = 2000
 
@@ -71,7 +71,7 @@ def problems(
     """Return what is wrong with the variables, a sentence each: value, variable and way out.
 
     :param specs: by variable, its part of a role's argument specs.
-    :param values: by variable, its value; what is not there is not looked at.
+    :param values: by variable, its value; a variable that is not in it is not checked.
     :param made_of: for a variable whose value is the roles' own default, the variables that it is made of. It is not
         looked at where one of those is wrong.
     :param proxied: whether nginx stands in front of the server.
@@ -85,7 +85,7 @@ def problems(
                 if wrong:
                     found[name] = wrong
     right = {name: typed(specs[name], value) for name, value in values.items() if name not in found}
-    # A default that is made of wrong values says nothing.
+    # A default that is made of wrong values is not checked.
     right = {name: value for name, value in right.items() if not made_of.get(name, set()) & set(found)}
     everything = [problem for name in values for problem in found.get(name, [])]
     everything += [*_ports(right, proxied=proxied), *_places(right, made_of), *_together(right, proxied=proxied)]
@@ -110,12 +110,12 @@ def _of_one(name: str, option: Mapping[str, Any], value: object) -> Iterator[str
 
 
 def _usual_check(name: str, option: Mapping[str, Any]) -> Check | None:
-    """Return what a value is held against by its type and its name alone."""
+    """Return the check that follows from a variable's type and name alone."""
     return _path if option.get("type") == "path" else BY_ENDING.get(name.rpartition("_")[2])
 
 
 def _redacted(sentence: str, *texts: object) -> str:
-    """Return a sentence that quotes these values, with each as a message may show it."""
+    """Return the sentence with each of the values that it quotes as a message may show it."""
     for text in texts:
         if isinstance(text, str) and text:
             sentence = sentence.replace(repr(text), shown(text))
@@ -272,13 +272,13 @@ def _path_that_is_read(place: str, value: str, *, made: bool = False) -> Iterato
 
 
 def _source(place: str, value: str) -> Iterator[str]:
-    # A directory, and no file: something may be mounted at one that every system has.
+    # A directory of the system is fine here: something may be mounted at it.
     if value not in _paths.SYSTEM_DIRECTORIES:
         yield from (_url if "://" in value else _path_that_is_read)(place, value)
 
 
 def _lock(place: str, value: str) -> Iterator[str]:
-    # It lies on the controller, where its own paths are nobody else's business.
+    # It lies on the controller, where every path is allowed.
     if len(value) > _paths.LONGEST_PATH:
         yield f"{place} {shown(value)} is longer than a path can be; name a file on the controller"
         return
@@ -344,7 +344,7 @@ def _environment(place: str, value: Mapping[str, object]) -> Iterator[str]:
 
 def _server_options(place: str, value: Mapping[str, object]) -> Iterator[str]:
     for name, each in value.items():
-        # which options there are with the plugins that are installed, preflight tells
+        # Preflight, which knows the plugins that are installed, tells which options there are.
         found = option_problems({name: each}, plugins=True)
         if found:
             yield from found
@@ -462,7 +462,7 @@ BY_ENDING: dict[str, Check] = {
     "url": _url,
     "user": _service_account,
 }
-# What cannot be told by a name or a type
+# Where neither name nor type tells the check
 CHECKS: dict[str, Check] = {
     "devpi_host": _host,
     "devpi_url": _outside_url,
@@ -505,7 +505,7 @@ CHECKS: dict[str, Check] = {
     "devpi_proxy_connections": _within(0, 65535),
     "devpi_proxy_access_log": _log,
 }
-# Empty, each of these stands for something else, as each does whose default is empty.
+# These may be empty too, like those whose default is; each then stands for something else.
 MAY_BE_EMPTY = frozenset({"devpi_proxy_ca", "devpi_server_restrict_modify"})
 
 
@@ -561,7 +561,7 @@ def _places(right: Mapping[str, Any], made_of: Mapping[str, set[str]]) -> Iterat
     )
     read = {name: str(value) for name, value in right.items() if CHECKS.get(name) is _path_that_is_read and value}
     server = trees.get("devpi_server_dir")
-    # What a default is made of has been told already.
+    # Of a default, the wrong variable that it is made of has been named already.
     made = {name: path for name, path in made.items() if not made_of.get(name, set()) & wrong}
     for number, (name, path) in enumerate(made.items()):
         for other, place in [*list(made.items())[:number], *read.items()]:
@@ -594,7 +594,7 @@ def _places(right: Mapping[str, Any], made_of: Mapping[str, set[str]]) -> Iterat
 
 
 def _together(right: Mapping[str, Any], *, proxied: bool) -> Iterator[str]:
-    """Yield what is wrong with values that are right each for itself."""
+    """Yield what is wrong with values together, each of which is right by itself."""
     memory, lanes = right.get("devpi_server_argon2_memory_cost"), right.get("devpi_server_argon2_parallelism")
     if memory is not None and lanes is not None and memory < 8 * lanes:
         yield (

@@ -2,7 +2,7 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look at a host once, before devpi is laid down on it, and refuse what cannot work."""
+"""Check a host before devpi is deployed on it, and refuse what cannot work."""
 
 from __future__ import annotations
 
@@ -415,7 +415,7 @@ SUPPORTED = {"debian": ("Debian", (11,)), "ubuntu": ("Ubuntu", (20, 4))}
 LISTS_ARE_FRESH_FOR = 3600.0
 # Seconds. A server made by hand stretches its secret with 512 MB, which on a busy host takes half a minute.
 LOGIN_TIMEOUT = 120
-# MB that each took of the memory that is available, seen with a hundred of them
+# MB of available memory that each worker takes, measured with a hundred of them
 WORKER_MEMORY = 64
 NGINX = Path("/usr/sbin/nginx")
 OWN_CA = "/etc/ssl/devpi/ca.pem"
@@ -426,7 +426,7 @@ SECRET = re.compile(r"(password|passwd|token|secret|api_?key)['\"]?\s*[=:]|://[^
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 
 
-# The first line is whether it will do, each other one a directory that it loads modules from.
+# Prints whether this Python will do, then in a line each the directories that it loads modules from.
 INTERPRETER = """
 import sys, os, venv, ensurepip
 print(sys.version_info >= (3, 8))
@@ -436,7 +436,7 @@ for path in {os.path.realpath(sys.executable), *(path for path in sys.path if pa
 
 
 class Preflight:
-    """What one host looks like, and what is wrong with it.
+    """The checks of one host, with the problems that they find.
 
     :param module: the running module; its parameters are read, its check mode is obeyed.
     """
@@ -451,7 +451,7 @@ class Preflight:
         self.users: list[User] = parse(users, "devpi_users")
 
     def inspect(self) -> dict[str, Any]:
-        """Return what the roles need to know, with all problems noted in ``problems``."""
+        """Return the facts that the roles need, and note all problems in ``problems``."""
         result: dict[str, Any] = {"missing_packages": [], "owner_home": "", "owner_index": ""}
         result.update(kept_passwords=[], root_without_password=False)
         self._check_server_settings()
@@ -542,7 +542,7 @@ class Preflight:
         return ServerDirectory(self.params["server_dir"], find_account(user), user)
 
     def _server_facts(self) -> dict[str, Any]:
-        """Return what roles server and supervisor need to know of what is there."""
+        """Return the facts that roles server and supervisor need."""
         user, directory = self.params["server_user"], self._directory
         account = find_account(user)
         config = Path(self.params["server_config"])
@@ -579,14 +579,14 @@ class Preflight:
     def _server_place_problems(self) -> list[str]:
         """Return why the server's directory or its secret cannot be where they are to be."""
         directory, secret = self._directory, self._secret
-        # What lies in a directory that cannot be used is no problem of its own.
+        # In a directory that cannot be used, the secret is no problem of its own.
         found = directory.problems()
         if not found or not secret.path.startswith(f"{directory.path}/"):
             found += secret.problems()
         return found or [problem for problem in [directory.incomplete_database()] if problem]
 
     def _warn_of_other_configuration(self) -> None:
-        """Tell of a configuration file of the service account's own, which a server made by hand may have read."""
+        """Warn of a configuration file of the service account's own, which a server made by hand may have read."""
         entry = find_account(self.params["server_user"])
         if entry is None:
             return
@@ -665,7 +665,7 @@ class Preflight:
             return
         place = exposed(python)
         if place is None:
-            # Nothing of root's rights is in it yet: what it loads is looked at first.
+            # It runs with the account's rights here, because what it loads is checked before root runs it.
             output = self._run([*as_account(account), python, "-I", "-S", "-c", INTERPRETER])
             version, _line, paths = output.partition("\n")
             if version != "True":
@@ -679,7 +679,7 @@ class Preflight:
             self.problems.append(f"{subject}would be run by root, and others than root can change {place}{way}")
 
     def _check_venv_path(self) -> None:
-        """Note what may not be replaced by the link to the environment, or cannot hold one."""
+        """Note why the link to the environment, or the environment itself, cannot be made."""
         path = self.params["venv_path"]
         account = account_or_nobody(self.params["server_user"])
         try:
@@ -713,13 +713,14 @@ class Preflight:
         return self._run(["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]).strip() == "installed"
 
     def _run(self, command: list[str]) -> str:
-        """Return what a program printed, nothing where it failed or does not exist."""
+        """Return the stdout of a program; nothing where it failed or does not exist."""
         try:
-            result = self.module.run_command(command, handle_exceptions=False, expand_user_and_vars=False, cwd="/")
+            rc, stdout, _stderr = self.module.run_command(
+                command, handle_exceptions=False, expand_user_and_vars=False, cwd="/"
+            )
         except OSError:
             return ""
-        rc, out = result[:2]
-        return str(out) if rc == 0 else ""
+        return str(stdout) if rc == 0 else ""
 
     def _check_available(self, packages: list[str]) -> None:
         """Note a problem for each package that apt does not have, with those that it has instead."""
@@ -746,7 +747,7 @@ class Preflight:
                 )
 
     def _refresh_lists(self, scratch: str) -> list[str] | None:
-        """Return the options with which apt-cache sees lists that are fresh; None when they could not be had."""
+        """Return the options for apt-cache to read fresh lists; None, with a problem noted, where there are none."""
         lists = Path("/var/lib/apt/lists")
         if any(lists.glob("*Packages*")) and time.time() - lists.stat().st_mtime < LISTS_ARE_FRESH_FOR:
             return []
@@ -788,7 +789,7 @@ class Preflight:
             return False
 
     def _find_server_url(self) -> str:
-        """Return where our server answers now. Anybody else on the port that it is to have is a problem."""
+        """Return the URL where our server answers now. Any other process on its port is a problem."""
         host, port = self.params["host"], self.params["port"]
         if not 1 <= port <= 65535:
             self.problems.append(f"devpi_port {port} is out of range; name one from 1 to 65535")
@@ -802,9 +803,9 @@ class Preflight:
         if "supervisor" in self.roles:
             self._check_started_by_hand(ours)
         if ours:
-            # A stranger beside it may be who answers: on an address of its own, or one that more than one may bind.
+            # Another process on the port may be the one that answers, on an address of its own or on a shared one.
             return str(self.params["url"]) if ours == listeners else ""
-        # It may run with the host and port of the last deployment still.
+        # It may still run with the host and port of the last deployment.
         host, port = _configured_address(self.params["server_config"])
         configured = listeners_on(host, port) if port else []
         if configured and all(self._is_ours(listener) for listener in configured):
@@ -954,7 +955,7 @@ class Preflight:
                     "of the host's own"
                 )
         ca = Path(self.params["proxy_ca"])
-        # nginx's role makes the host's own CA where there is none yet.
+        # Role proxy makes the host's own CA where there is none yet.
         if self.params["proxy_ca"] and not ca.is_file() and (ca.exists() or str(ca) != OWN_CA):
             self.problems.append(
                 f"devpi_proxy_ca {ca} is no file on {here}; put the CA's certificate there, or leave it empty for one "
@@ -989,7 +990,7 @@ class Preflight:
                 )
 
     def _check_other_sites(self, here: str) -> None:
-        """Note sites of the nginx that is there which have one of our names: of two, nginx never asks the later one."""
+        """Note sites of an nginx on the host that have one of our names: of two, nginx never asks the later one."""
         ours = {name.lower() for name in self.params["proxy_names"]}
         for site in sites(self._run([str(NGINX), "-T"])):
             for name in sorted(site.names & ours if site.file != OUR_SITE and site.ports & {80, 443} else ()):
@@ -1048,7 +1049,7 @@ class Preflight:
                     nearest = nearest.parent
                 free = shutil.disk_usage(nearest).free // 1_000_000
         except OSError:
-            # Who may not look there is told that by other problems.
+            # Other checks report a directory that may not be entered.
             return
         if free < self.params["min_disk"]:
             self.problems.append(
@@ -1065,7 +1066,7 @@ class Preflight:
             self.problems.append(f"devpi_{error}" if str(error).startswith("credentials_dir") else str(error))
             return
         for user in self.users:
-            # What devpi could not have as a name is told with the other problems of the tree.
+            # A name that devpi does not take is reported with the other problems of the users.
             with contextlib.suppress(CredentialsError):
                 result["kept_passwords"] += [user.name] if credentials.path(user.name).is_file() else []
         if "users" in self.roles:
@@ -1092,7 +1093,7 @@ class Preflight:
     def _log_in_as_root(self, result: dict[str, Any], credentials: Credentials) -> Client | None:
         """Return a client that is logged in, by the password of root or, on loopback, by the empty one of devpi-init.
 
-        Where neither is taken, the problem is noted.
+        Where the server takes neither, return None and note the problem.
         """
         url, given = result["server_url"], self.params["root_password"]
         source = "devpi_root_password" if given else str(credentials.path("root"))
@@ -1156,7 +1157,7 @@ class Preflight:
 
 
 def _listeners_besides_nginx(host: str, port: int) -> list[Listener]:
-    """Return who keeps nginx from listening there."""
+    """Return the listeners that keep nginx from listening there."""
     return [each for each in listeners_on(host, port) if not is_held_by(each, 0, str(NGINX))]
 
 
@@ -1173,9 +1174,9 @@ def _is_address(name: str) -> bool:
 
 
 def _is_foreign_log(log: Path) -> bool:
-    """Whether a file that is to be nginx's log holds what neither our site nor another log of nginx's put there."""
+    """Whether the file that nginx is to log to holds what neither our site nor another site of nginx's has logged."""
     try:
-        # Only root can have made a link there: elsewhere the log is refused for that.
+        # A link here is root's, because a path that others can change is refused before.
         found = log.stat()
     except OSError:
         return False
@@ -1250,14 +1251,14 @@ def main() -> None:
             "venv_path": {"type": "str", "required": True},
             "server_user": {"type": "str", "required": True},
             "server_dir": {"type": "path", "required": True},
-            # A name with secret in it would make its value one, which no message may show.
+            # Ansible would hide the value of an option with "secret" in its name from all messages.
             "signing_file": {"type": "path", "required": True},
             "supervisor_program": {"type": "str", "required": True},
             "server_config": {"type": "path", "required": True},
             "credentials_dir": {"type": "path", "required": True},
             "root_password": {"type": "str", "required": True, "no_log": True},
             "first_index": {"type": "str", "required": True},
-            # With all their options, Ansible would take longer for a thousand users than all that is done with them.
+            # Without suboptions: to check a thousand users by them, Ansible would take longer than this module does.
             "users": {"type": "list", "elements": "dict", "required": True},
             "ca_bundle": {"type": "path", "required": True},
             "owner": {"type": "str", "required": True},

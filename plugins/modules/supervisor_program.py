@@ -227,9 +227,9 @@ class Programs:
             time.sleep(0.1)
 
     def _check_listener(self, name: str, url: str) -> str:
-        """Return why nobody is to be asked yet; fail where another account holds the program's port.
+        """Return why the URL must not be asked yet; nothing where it may. Fail where another account holds the port.
 
-        What follows sends passwords there.
+        The tasks after this one send passwords to that port.
         """
         address = urlsplit(url)
         listeners = listeners_on(address.hostname or "", address.port or 80)
