@@ -156,7 +156,7 @@ def _text(place: str, option: Mapping[str, Any], value: str, *, secret: bool) ->
         where = place if secret else f"{place}, {shown(value)},"
         yield (
             f"{where} has a newline or another control character in it; take it out"
-            + (" (from a file it comes off with the filter trim)" if secret else "")
+            + (" (the filter trim takes it off the text of a file)" if secret else "")
         )
 
 

@@ -178,9 +178,7 @@ class Client:
         except ValueError as error:
             raise BadOption(f"url {url!r} is no address ({error}); write it as http://127.0.0.1:3141") from error
         if parts.username or parts.password:
-            raise BadOption(
-                f"url with credentials in front of {self.host}; take them out and use username and password"
-            )
+            raise BadOption(f"url has credentials in front of {self.host}; take them out and use username and password")
         if parts.scheme not in ("http", "https") or not self.host or parts.query or parts.fragment:
             raise BadOption(f"url {url!r} is no address of a server; write it as http://127.0.0.1:3141")
         if username == NO_USER and password is not None:
@@ -430,7 +428,7 @@ class Client:
             return f"it does not take the login of {self.username}: correct username and password"
         if status == 401:
             return "it wants a login: give username and password, or a token in place of the password"
-        return "it keeps this from who asks: have it opened to this machine"
+        return "it lets nobody read this from here: have it opened to this machine"
 
     def _way_out(self, status: int) -> str:
         if status in (401, 403):

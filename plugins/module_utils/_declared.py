@@ -299,7 +299,7 @@ def _flaws_of_index(index: Index) -> Iterator[str]:
     for key in index.plugin_keys:
         if key in NAMED:
             write = "it" if NAMED[key] == key else NAMED[key]
-            yield f"options holds {key}, which is a key of its own; write {write} beside options"
+            yield f"options holds {key}, which has an option of its own; write {write} beside options"
         elif index.keys[key] is None:
             yield f"options.{key} is null, which devpi-server fails on; give it a value or drop it"
     if not str(index.keys.get("mirror_url", "http://")).startswith(("http://", "https://")):
@@ -355,7 +355,7 @@ def flaws_of_password(password: str, where: str) -> Iterator[str]:
     if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in password):
         yield (
             f"{where}: the password holds a newline or another control character, which no prompt takes; "
-            "remove it (from a file it comes off with the filter trim)"
+            "remove it (the filter trim takes it off the text of a file)"
         )
     if len(password) > LONGEST_PASSWORD:
         yield (

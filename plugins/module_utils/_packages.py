@@ -282,7 +282,7 @@ class _Plan:
         wanted = self.params["version"]
         if available:
             near = difflib.get_close_matches(wanted, available, n=1, cutoff=0)
-            return f"{source.path} has no {self.project} {wanted}; of its {len(available)} the nearest is {near[0]}"
+            return f"{source.path} has no {self.project} {wanted}; of its {len(available)} versions the nearest is {near[0]}"
         near = difflib.get_close_matches(self.project, source.projects, n=1)
         guess = f"did you mean {near[0]}?" if near else "upload it first, or correct the name"
         return f"{source.path} has no project {self.project}; {guess}"
@@ -308,8 +308,8 @@ class _Plan:
         elif self.project in stage.projects:
             if not self.force:
                 self.problems.append(
-                    f"{stage.path}: without a version the whole project {self.project} is deleted, "
-                    f"{len(existing)} releases; say force: true if that is meant, or name a version"
+                    f"{stage.path}: the whole project {self.project} with all its {len(existing)} releases would be "
+                    "deleted, because no version is named; say force: true if that is meant, or name a version"
                 )
             files = {name: digest for release in existing.values() for name, digest in release.items()}
             self._delete_step(stage, self.project, None, files)

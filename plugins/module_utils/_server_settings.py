@@ -181,11 +181,11 @@ def url_problems(url: object, proxied: bool, users: tuple[str, ...] = ()) -> lis
     if "?" in url or "#" in url:
         found.append("holds a query or a fragment, which the address of a server has not")
     if parts.path.endswith("/"):
-        found.append("ends in a slash, with which the server takes the slash off each path that it is asked for")
+        found.append("ends in a slash, which makes the server take the slash off each path that is requested")
     elif parts.path and proxied:
         found.append(f"holds the path {parts.path}, and nginx, as the roles set it up, serves the root of its host")
     elif not PATH.fullmatch(parts.path) or {".", ".."} & set(parts.path.split("/")):
-        found.append(f"holds the path {parts.path}, of which not all are letters, digits and - . _ ~ +")
+        found.append(f"holds the path {parts.path}, which has other characters than letters, digits and - . _ ~ +")
     elif parts.path and parts.path.split("/")[1] in users:
         found.append(f"holds the path {parts.path}, which begins with the name of a devpi user")
     return [f"devpi_url {shown(url)} {' and '.join(found)}; write it as https://packages.example.com"] if found else []

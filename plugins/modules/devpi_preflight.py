@@ -599,8 +599,8 @@ class Preflight:
             return
         if exists:
             self.module.warn(
-                f"{own} is not read by the server, which has {self.params['server_config']}; what is to hold of it "
-                "goes into devpi_server_options"
+                f"{own} is not read by the server, which reads {self.params['server_config']}; move what is still "
+                "wanted of it into devpi_server_options"
             )
 
     def _check_operating_system(self) -> None:
@@ -869,8 +869,8 @@ class Preflight:
                 )
             if self.params["worker_ports"]:
                 self.problems.append(
-                    f"devpi_server_workers is {len(self.params['worker_ports'])} and nobody would ask them; "
-                    f"nginx does, and {here} is not in the group devpi_proxy; put it there, or leave them 0"
+                    f"devpi_server_workers is {len(self.params['worker_ports'])} and only nginx asks workers, "
+                    f"while {here} is not in the group devpi_proxy; put it there, or set devpi_server_workers to 0"
                 )
             return
         if "supervisor" in self.roles and not _is_loopback(self.params["host"]):

@@ -199,7 +199,7 @@ def test_a_server_and_its_workers_are_one(run, tmp_path, monkeypatch):
     listeners = listeners_on("127.0.0.1", int(port))
     assert [each.holder.rpartition(" ")[2] for each in listeners] == [f"({process.pid})"]
     monkeypatch.setattr(_server_process, "_supervised", dict)
-    assert _server_process._users_of(str(tmp_path / ".sqlite"), ME.pw_uid) >= {process.pid}
+    assert _server_process._servers_with_open(str(tmp_path / ".sqlite"), ME.pw_uid) >= {process.pid}
     assert _server_process.started_by_hand(listeners, ME, str(tmp_path), "devpi") == [(process.pid, "")]
     for name, found in (("devpi", []), ("devpi-worker-2", []), ("other", [(process.pid, "other")])):
         monkeypatch.setattr(_server_process, "_supervised", lambda name=name: {process.pid: name})
