@@ -26,7 +26,7 @@ class Process(NamedTuple):
     :param pid: its process id.
     :param parent: that of the process that started it.
     :param name: as it calls itself, without characters that do not print.
-    :param uid: the account whose rights it has; None where that cannot be seen.
+    :param uid: the account whose rights it has; None where the kernel does not show it.
     :param command: its command line, one item a word.
     :param executable: the file that it runs, links resolved; empty where the kernel does not show it.
     """

@@ -124,9 +124,9 @@ def releases(projectconfig: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 def _digest(about: Mapping[str, Any], known: str) -> str:
     """Return the SHA-256 that the server shows for a file, or the known digits where it shows none."""
-    told = about.get("hashes", {}).get("sha256")
+    digest = about.get("hashes", {}).get("sha256")
     algorithm, _dummy, value = about.get("hash_spec", "").partition("=")
-    return str(told or (value if algorithm == "sha256" else known))
+    return str(digest or (value if algorithm == "sha256" else known))
 
 
 def outdated(versions: Iterable[str], keep: int) -> list[str]:
@@ -281,8 +281,11 @@ class _Plan:
     def _no_release(self, source: Stage, available: Mapping[str, object]) -> str:
         wanted = self.params["version"]
         if available:
-            near = difflib.get_close_matches(wanted, available, n=1, cutoff=0)
-            return f"{source.path} has no {self.project} {wanted}; of its {len(available)} versions the nearest is {near[0]}"
+            nearest = difflib.get_close_matches(wanted, available, n=1, cutoff=0)[0]
+            return (
+                f"{source.path} has no {self.project} {wanted}; "
+                f"of its {len(available)} versions the nearest is {nearest}"
+            )
         near = difflib.get_close_matches(self.project, source.projects, n=1)
         guess = f"did you mean {near[0]}?" if near else "upload it first, or correct the name"
         return f"{source.path} has no project {self.project}; {guess}"

@@ -344,7 +344,7 @@ def _environment(place: str, value: Mapping[str, object]) -> Iterator[str]:
 
 def _server_options(place: str, value: Mapping[str, object]) -> Iterator[str]:
     for name, each in value.items():
-        # Preflight, which knows the plugins that are installed, tells which options there are.
+        # Preflight checks, on the host, which options the installed plugins have.
         found = option_problems({name: each}, plugins=True)
         if found:
             yield from found
@@ -462,7 +462,7 @@ BY_ENDING: dict[str, Check] = {
     "url": _url,
     "user": _service_account,
 }
-# Where neither name nor type tells the check
+# Where the check follows neither from the name's last word nor from the type
 CHECKS: dict[str, Check] = {
     "devpi_host": _host,
     "devpi_url": _outside_url,

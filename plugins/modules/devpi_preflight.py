@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: devpi_preflight
-short_description: Look at a host before devpi is laid down on it, and refuse what cannot work
+short_description: Check a host before devpi is deployed on it, and refuse what cannot work
 version_added: 0.1.0
 description:
   - Reads in one call all that the roles of this collection need to know of a host.

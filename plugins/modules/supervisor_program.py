@@ -18,9 +18,9 @@ description:
     elsewhere.
   - Is done only when the programs answer; supervisor itself calls a program running long before that. A process of
     another account that holds a program's port is an error.
-  - Takes the programs one after the other, so that not all of them are down at once. One that supervisor still has,
-    whose name is the first program's with C(-worker-) and a number behind it, and whose file is gone, is stopped and
-    removed.
+  - Takes the programs one after the other, so that not all of them are down at once.
+  - Stops and removes a worker whose file was removed. A worker is a program of supervisor whose name is the first
+    program's with C(-worker-) and a number behind it.
   - Two runs at once on a host do this one after the other.
 extends_documentation_fragment:
   - wheelhouse.devpi.attributes
@@ -55,15 +55,15 @@ options:
     default: 60
   changed_files:
     description:
-      - The names of those programs whose files have changed, or are gone, by a task before this one. Check mode needs
-        it, because then they are as they were.
+      - The names of the programs whose files an earlier task changed or removed. Check mode needs it, because the files
+        stay as they were then.
     type: list
     elements: str
     default: []
   restart:
     description:
-      - Restart those that run and whose files have not changed. For what they read and no file tells of, such as a
-        configuration that somebody had changed by hand.
+      - Restart the programs that run although their files have not changed. This is for something else that they read,
+        such as a configuration that somebody had changed by hand.
     type: bool
     default: false
 author:
