@@ -328,7 +328,7 @@ class Client:
         accept: str = "application/json",
     ) -> Answer:
         url = self.url + quote(path, safe="/+@?=")
-        asked = f"{method} {url}"
+        request_line = f"{method} {url}"
         headers = {"Accept": accept}
         if is_loopback(self.host):
             # The server may be configured with another address for its clients, and would redirect each request for /
@@ -340,29 +340,31 @@ class Client:
         if body is not None:
             headers["Content-Type"] = content_type
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self._verify_listener(asked)
+        self._verify_listener(request_line)
         try:
             with self._request.open(method, url, data=data, headers=headers) as response:
-                return self._answer(asked, response.status, response.headers, response.read())
+                return self._answer(request_line, response.status, response.headers, response.read())
         except urllib.error.HTTPError as error:
             with error:
-                answer = self._answer(asked, error.code, error.headers, error.read())
+                answer = self._answer(request_line, error.code, error.headers, error.read())
             raise RequestFailed(
-                f"{asked}: devpi-server {self.release} answered {answer.status}"
+                f"{request_line}: devpi-server {self.release} answered {answer.status}"
                 f"{': ' + answer.message if answer.message else ''}; {self._way_out(answer.status)}",
                 answer.status,
             ) from None
         except (OSError, http.client.HTTPException) as error:
-            raise self._unreachable(asked, error) from error
+            raise self._unreachable(request_line, error) from error
 
-    def _verify_listener(self, asked: str) -> None:
+    def _verify_listener(self, request_line: str) -> None:
         """Refuse to send to another account's process: while the server does not run, any account can take its port."""
         if self._server_user is None:
             return
         account = find(self._server_user)
         accounts = accounts_on(self.host, self._port)
         if not accounts:
-            raise self._unreachable(asked, ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED)))
+            raise self._unreachable(
+                request_line, ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+            )
         if account is None or accounts != {account.pw_uid}:
             strangers = [
                 each
@@ -371,41 +373,41 @@ class Client:
             ]
             others = [f"process {described}" for described, _addresses in grouped_by_process(strangers)]
             raise ForeignListener(
-                f"{asked} was not sent, for port {self._port} on {os.uname().nodename} is held by "
+                f"{request_line} was not sent, for port {self._port} on {os.uname().nodename} is held by "
                 f"{' and '.join(others) or 'another account'}, and not by a server of {self._server_user} "
                 "(server_user); stop that process, start devpi-server, and run again"
             )
 
-    def _answer(self, asked: str, status: int, headers: Message, content: bytes) -> Answer:
+    def _answer(self, request_line: str, status: int, headers: Message, content: bytes) -> Answer:
         if status >= 500 and not headers.get("X-Devpi-Server-Version"):
             # A proxy whose server does not answer, or waitress after devpi-server failed.
             raise RequestFailed(
-                f"{asked}: {headers.get('Server', 'a proxy')} answered {status} in place of devpi-server; "
+                f"{request_line}: {headers.get('Server', 'a proxy')} answered {status} in place of devpi-server; "
                 "look whether devpi-server runs behind it, and at its log",
                 status,
             )
         if status in (401, 403) and not headers.get("X-Devpi-Server-Version"):
             raise AccessDenied(
-                f"{asked}: {headers.get('Server', 'a proxy')} answered {status} in place of devpi-server; "
+                f"{request_line}: {headers.get('Server', 'a proxy')} answered {status} in place of devpi-server; "
                 f"{self._way_in(status)}, or correct url if no devpi-server is behind it",
                 status,
             )
         if 300 <= status < 400 and status != 304:
             raise NotDevpi(
-                f"{asked}: the answer is a redirect to {headers.get('Location', 'nowhere')}, which is not followed; "
-                "name the address of devpi-server itself as url"
+                f"{request_line}: the answer is a redirect to {headers.get('Location', 'nowhere')}, which is not "
+                "followed; name the address of devpi-server itself as url"
             )
         version = headers.get("X-Devpi-Server-Version")
         if not version:
             raise NotDevpi(
-                f"{asked}: {headers.get('Server', 'something')} answered {status} without the header "
+                f"{request_line}: {headers.get('Server', 'something')} answered {status} without the header "
                 "X-Devpi-Server-Version; it is no devpi-server, or a proxy drops its headers: look at url"
             )
         self.release = version
         self.version = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
         if self.version[:1] not in ((6,), (7,)):
             raise UnsupportedServer(
-                f"{asked}: devpi-server {version} answered; this collection speaks to 6.x and 7.x alone"
+                f"{request_line}: devpi-server {version} answered; this collection speaks to 6.x and 7.x alone"
             )
         try:
             parsed = json.loads(content or b"{}")
@@ -417,7 +419,7 @@ class Client:
         # An upload is answered with an empty page.
         if status < 400 and content and not ({"files"} if page else {"result", "message"}) & set(parsed):
             raise NotDevpi(
-                f"{asked}: the answer {status} is not devpi's JSON; look whether a proxy on the way changes it"
+                f"{request_line}: the answer {status} is not devpi's JSON; look whether a proxy on the way changes it"
             )
         # For a refused upload the message is blank and the title gives the reason.
         message = " ".join(str(parsed.get("message", "")).split()) or str(parsed.get("title", ""))
@@ -437,28 +439,30 @@ class Client:
             return "the server's log says why"
         return "correct what is named, or look at the server's log"
 
-    def _unreachable(self, asked: str, error: Exception) -> Unreachable:
+    def _unreachable(self, request_line: str, error: Exception) -> Unreachable:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         if isinstance(reason, ssl.SSLCertVerificationError):
             return Unreachable(
-                f"{asked}: the certificate of {self.host} is not trusted ({reason.verify_message}); "
+                f"{request_line}: the certificate of {self.host} is not trusted ({reason.verify_message}); "
                 "name the bundle with its CA as ca_path"
             )
         if isinstance(reason, ssl.SSLError):
-            return Unreachable(f"{asked}: no TLS connection ({reason}); look at url, client_cert and client_key")
+            return Unreachable(f"{request_line}: no TLS connection ({reason}); look at url, client_cert and client_key")
         if isinstance(reason, socket.timeout):
             return Unreachable(
-                f"{asked}: no answer in {self._request.timeout} s; look at the server's log, or raise timeout"
+                f"{request_line}: no answer in {self._request.timeout} s; look at the server's log, or raise timeout"
             )
         if isinstance(reason, socket.gaierror):
-            return Unreachable(f"{asked}: the name {self.host} is not known; look at url")
+            return Unreachable(f"{request_line}: the name {self.host} is not known; look at url")
         if isinstance(reason, OSError) and reason.errno == errno.ECONNREFUSED:
             return Unreachable(
-                f"{asked}: nothing listens there (connection refused); start devpi-server, or look at url",
+                f"{request_line}: nothing listens there (connection refused); start devpi-server, or look at url",
                 refused=True,
                 passing=True,
             )
-        return Unreachable(f"{asked}: no answer ({reason}); look at url and whether devpi-server runs", passing=True)
+        return Unreachable(
+            f"{request_line}: no answer ({reason}); look at url and whether devpi-server runs", passing=True
+        )
 
 
 def is_loopback(host: str) -> bool:

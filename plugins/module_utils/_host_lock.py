@@ -34,7 +34,7 @@ def one_at_a_time(patience: float = PATIENCE) -> Iterator[None]:
         return
     handle = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
-        _take(handle, time.monotonic() + patience, patience)
+        _acquire(handle, time.monotonic() + patience, patience)
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}".encode(), 0)
         yield
@@ -42,7 +42,7 @@ def one_at_a_time(patience: float = PATIENCE) -> Iterator[None]:
         os.close(handle)
 
 
-def _take(handle: int, end: float, patience: float) -> None:
+def _acquire(handle: int, end: float, patience: float) -> None:
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -174,7 +174,7 @@ def _sockets(host: str, port: int) -> Iterator[_Socket]:
 
 def _listening(table: str, port: int) -> list[_Socket]:
     found = []
-    for row in _text(Path(table)).splitlines()[1:]:
+    for row in _read_text(Path(table)).splitlines()[1:]:
         fields = row.split()
         packed, number = fields[1].split(":")
         if fields[3] == LISTEN and int(number, 16) == port:
@@ -198,11 +198,11 @@ def executable_of(pid: int | str) -> list[str]:
 
 def process(pid: int) -> Process | None:
     """Return the process with this id; None where there is none."""
-    status = _text(Path(f"/proc/{pid}/status"))
+    status = _read_text(Path(f"/proc/{pid}/status"))
     if not status:
         return None
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-    name = _text(Path(f"/proc/{pid}/comm")).rstrip("\n")
+    name = _read_text(Path(f"/proc/{pid}/comm")).rstrip("\n")
     executables = executable_of(pid)
     return Process(
         pid,
@@ -210,7 +210,7 @@ def process(pid: int) -> Process | None:
         "".join(each if each.isprintable() else "?" for each in name) or "a process",
         # The fields are the real, the effective and two more; the effective account is whose rights it has.
         int(fields["Uid"].split()[1]) if "Uid" in fields else None,
-        _text(Path(f"/proc/{pid}/cmdline")).split("\0"),
+        _read_text(Path(f"/proc/{pid}/cmdline")).split("\0"),
         executables[0] if executables else "",
     )
 
@@ -262,7 +262,7 @@ def _without_children(processes: list[Process]) -> list[Process]:
     return [each for each in processes if each.parent not in pids and each.pid != 1] or processes
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -86,7 +86,7 @@ class Stage:
     def with_full_digests(self, files: Mapping[str, str]) -> dict[str, str]:
         """Return the files with their full SHA-256, which devpi-server 7.0 shows only for a single file."""
         return {
-            name: digest if len(digest) == 64 else _digest(self.client.get_json(self._place(name, digest)), digest)
+            name: digest if len(digest) == 64 else _digest(self.client.get_json(self._file_path(name, digest)), digest)
             for name, digest in files.items()
         }
 
@@ -98,12 +98,12 @@ class Stage:
                 "project": project,
                 "version": version,
                 "sha256": digest,
-                "url": self.client.url + quote(self._place(name, digest), safe="/+"),
+                "url": self.client.url + quote(self._file_path(name, digest), safe="/+"),
             }
             for name, digest in sorted(files.items())
         ]
 
-    def _place(self, name: str, digest: str) -> str:
+    def _file_path(self, name: str, digest: str) -> str:
         return f"/{self.path}/+f/{digest[:3]}/{digest[3:16]}/{name}"
 
 

@@ -140,7 +140,7 @@ def _password(
 def _user_step(user: User, observed: Mapping[str, Any] | None, marker: str | None) -> Change | None:
     hashed = user.password_hash if marker else None
     empty = Change("", user.name, set_password=bool(marker), password=user.password, password_hash=hashed)
-    return _filled(empty, user.keys, observed, marker)
+    return _with_changes(empty, user.keys, observed, marker)
 
 
 def _index_step(index: Index, observed: Mapping[str, Any] | None) -> Change | None:
@@ -149,10 +149,10 @@ def _index_step(index: Index, observed: Mapping[str, Any] | None) -> Change | No
         kind = index.kind(None)
         like_devpi_init = index.path == "root/pypi" and kind == "mirror" and "mirror_url" not in keys
         keys = {"type": kind, **(ROOT_PYPI if like_devpi_init else {}), **keys}
-    return _filled(Change("", index.user, index.name, kept=keys_of_plugins(observed or {})), keys, observed)
+    return _with_changes(Change("", index.user, index.name, kept=keys_of_plugins(observed or {})), keys, observed)
 
 
-def _filled(
+def _with_changes(
     step: Change, keys: Mapping[str, Any], observed: Mapping[str, Any] | None, marker: str | None = None
 ) -> Change | None:
     """Return the step with what it changes; None where that is nothing."""
@@ -220,7 +220,7 @@ def diff(steps: list[Change]) -> dict[str, dict[str, Any]]:
     before = {}
     after = {}
     for step in steps:
-        old, new = _shown(step.before), _shown(step.after)
+        old, new = _without_passwords(step.before), _without_passwords(step.after)
         if old and new and old.get("mirror_url") == new.get("mirror_url") != None:  # noqa: E711
             new["mirror_url"] += " (another password)"
         if old is not None:
@@ -230,7 +230,7 @@ def diff(steps: list[Change]) -> dict[str, dict[str, Any]]:
     return {"before": before, "after": after}
 
 
-def _shown(keys: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _without_passwords(keys: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if keys is None:
         return None
     shown = copy.deepcopy(dict(keys))

@@ -108,9 +108,9 @@ def releases(given: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         release["files"].append({key: value for key, value in each.items() if key != "version"})
     for release in found.values():
         release["files"].sort(key=lambda each: str(each["filename"]))
-    return sorted(found.values(), key=_age, reverse=True)
+    return sorted(found.values(), key=_sort_key, reverse=True)
 
 
-def _age(release: Mapping[str, Any]) -> tuple[Any, ...]:
+def _sort_key(release: Mapping[str, Any]) -> tuple[Any, ...]:
     version = parse(release["version"])
     return (0, release["version"]) if version is None else (1, version.key)

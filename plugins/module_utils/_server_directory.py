@@ -142,18 +142,18 @@ class ServerDirectory(Place):
     def __init__(self, path: str, account: pwd.struct_passwd | None, user: str) -> None:
         super().__init__("devpi_server_dir", path, account, user)
 
-    def _real(self) -> str:
+    def _real_path(self) -> str:
         # Only links of root's can be on a way that only root can change.
         return os.path.realpath(self.path) if self.keeper() is None else self.path
 
-    def _opened(self) -> int:
+    def _open(self) -> int:
         follow = 0 if self.keeper() is not None else os.O_NOFOLLOW
-        return os.open(self._real(), DIRECTORY | follow)
+        return os.open(self._real_path(), DIRECTORY | follow)
 
     def _inspect(self) -> _DirectoryState:
         with self.rights():
             try:
-                handle = self._opened()
+                handle = self._open()
             except FileNotFoundError:
                 if link_at(self.path):
                     raise ServerDirectoryError(f"{self.label} is a link to nothing; remove it") from None
@@ -171,7 +171,7 @@ class ServerDirectory(Place):
                 ) from None
             try:
                 entries = {}
-                for name in _names(handle):
+                for name in _entry_names(handle):
                     with contextlib.suppress(FileNotFoundError):
                         entries[name] = os.stat(name, dir_fd=handle, follow_symlinks=False)
                 return _DirectoryState(os.fstat(handle), entries)
@@ -414,7 +414,7 @@ class SecretFile(Place):
             os.close(handle)
 
 
-def _names(directory: int) -> list[str]:
+def _entry_names(directory: int) -> list[str]:
     """Return the names of what an open directory holds."""
     with os.scandir(directory) as entries:
         return [entry.name for entry in entries]

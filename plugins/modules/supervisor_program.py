@@ -146,14 +146,14 @@ class Programs:
         pending = self._pending()
         first = next(iter(self.urls))
         for name, url in self.urls.items():
-            self._keep(name, pending.get(name, ""))
+            self._converge_program(name, pending.get(name, ""))
             if self.started and not self.module.check_mode:
                 waited = self._wait(name, url)
                 self.seconds_to_ready = waited if name == first else self.seconds_to_ready
         worker = re.compile(rf"{re.escape(first)}-worker-[0-9]+")
         for name in sorted(pending):
             if pending[name] == "removed" and name not in self.urls and worker.fullmatch(name):
-                self._act(name, "removed")
+                self._perform(name, "removed")
 
     def _pending(self) -> dict[str, str]:
         """Return what ``update`` would do with which program."""
@@ -169,26 +169,26 @@ class Programs:
                 pending[name] = "added" if name not in known else "changed" if name in self.urls else "removed"
         return pending
 
-    def _keep(self, name: str, pending: str) -> None:
+    def _converge_program(self, name: str, pending: str) -> None:
         if pending:
             # A program with autostart is started by this.
-            self._act(name, pending)
+            self._perform(name, pending)
             if self.module.check_mode:
                 return
         running = self.supervisord.info(name)["statename"] in RUNS
         if running != self.started and pending:
-            self._change(name, "started" if self.started else "stopped")
+            self._apply(name, "started" if self.started else "stopped")
         elif running != self.started:
-            self._act(name, "started" if self.started else "stopped")
+            self._perform(name, "started" if self.started else "stopped")
         elif self.started and self.module.params["restart"] and not pending:
-            self._act(name, "restarted")
+            self._perform(name, "restarted")
 
-    def _act(self, name: str, action: str) -> None:
+    def _perform(self, name: str, action: str) -> None:
         self.actions.append(f"{name}: {action}")
         if not self.module.check_mode:
-            self._change(name, action)
+            self._apply(name, action)
 
-    def _change(self, name: str, action: str) -> None:
+    def _apply(self, name: str, action: str) -> None:
         if action in ("stopped", "restarted"):
             self.supervisord.stop(name)
         if action in ("started", "restarted"):
@@ -211,10 +211,10 @@ class Programs:
 
     def _wait(self, name: str, url: str) -> float:
         """Return the seconds until the program answered; fail with its log's last lines where it does not."""
-        begun = time.monotonic()
+        start = time.monotonic()
         while True:
             reason = self._check_listener(name, url) or _failure_of(url)
-            waited = time.monotonic() - begun
+            waited = time.monotonic() - start
             if not reason:
                 return round(waited, 1)
             info = self.supervisord.info(name)
