@@ -58,7 +58,7 @@ def started_by_hand(
     :param program: the name of supervisor's program; its workers are that name and ``-worker-`` and a number.
     :returns: the process id of each, and supervisor's name for it, which is empty where no supervisor runs it.
     """
-    # Where the kernel does not show who holds the port, each devpi-server of the account may.
+    # Where the kernel does not show who holds the port, each devpi-server of the account may be it.
     pids = {holder.pid for each in listeners for holder in each.processes if each.certain or _is_devpi_server(holder)}
     pids |= _servers_with_open(os.path.realpath(f"{server_dir}/.sqlite"), account.pw_uid)
     names = _supervised() if pids else {}

@@ -160,7 +160,8 @@ def url_problems(url: object, proxied: bool, users: tuple[str, ...] = ()) -> lis
 
     :param url: what the variable holds.
     :param proxied: whether the collection's nginx stands in front.
-    :param users: the devpi users. The server takes the path of its address off each request, so none may have its name.
+    :param users: the devpi users. The server takes the path of its address off each request, so it may begin with no
+        user's name.
     """
     if not isinstance(url, str) or not url.isprintable() or re.search(r"[\s\"'`$\\<>;{}|^]", url):
         return [f"devpi_url is {shown(url)}; write it as https://packages.example.com, without other characters"]
