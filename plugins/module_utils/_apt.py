@@ -17,7 +17,7 @@ def refresh(module: Any, options: list[str]) -> str:
 
     :param module: the running AnsibleModule.
     :param options: of apt-get, such as where the lists are.
-    :returns: what is to be told where that failed; nothing where it did not.
+    :returns: the problem where that failed; nothing where it did not.
     """
     end = time.monotonic() + PATIENCE
     while True:

@@ -4,7 +4,7 @@
 """The virtual environment of devpi: where it is, what may lie in its place, and who can run it.
 
 It is a directory of root's in the store. The path that a person names, devpi_venv_path, is a link to it, which may lie
-in the home of an account that can replace the link. So root runs programs of an environment by :func:`resolved` alone.
+in the home of an account that can replace the link. So root runs programs only in what :func:`resolved` returns.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ DIGEST = re.compile(r"[0-9a-f]{16}")
 # What the releases before the store wrote into an environment: the interpreter, and the digest of the lock.
 FORMER_STAMP = re.compile(rb"\S+ [0-9a-f]{64}\n")
 DEBIAN_DEFAULTS = Path("/usr/share/python3/debian_defaults")
-# What decides whether an environment still works after an upgrade of the system, and the real file behind links
+# An environment works as long as these stay the same, after an upgrade of the system too. The last is the real file
+# of the interpreter behind links.
 IDENTITY = """
 import os, sys
 print(sys.implementation.name, "%d.%d" % sys.version_info[:2], os.uname().machine, os.path.realpath(sys.executable))
@@ -103,21 +104,21 @@ def occupant(path: str, store: str = STORE) -> Occupant:
         keeper_of(path)
     try:
         with rights_at(path):
-            seen = Path(path).lstat()
-            target = Path(os.readlink(path)) if stat.S_ISLNK(seen.st_mode) else Path()
+            info = Path(path).lstat()
+            target = Path(os.readlink(path)) if stat.S_ISLNK(info.st_mode) else Path()
             mounted = os.path.ismount(path)
     except FileNotFoundError:
         return Occupant("nothing")
     except OSError as error:
         raise PathError(f"{path} cannot be looked at ({error.strerror}); name another place") from None
-    if stat.S_ISLNK(seen.st_mode):
+    if stat.S_ISLNK(info.st_mode):
         if _in_store(target, store):
             return Occupant("link", target.name)
         raise PathError(
             f"{path} is a link to {target}, which is no environment of this collection; remove the link, or name "
             "another path"
         )
-    if not stat.S_ISDIR(seen.st_mode):
+    if not stat.S_ISDIR(info.st_mode):
         raise PathError(f"{path} is a file; move it away, or name another path")
     if mounted:
         raise PathError(f"{path} is where a file system is mounted; name a path below it")
@@ -150,8 +151,8 @@ def _kind_of_directory(path: str) -> str:
 def is_former(directory: int) -> bool:
     """Whether an open directory is an environment that an earlier release made as root, so that root may remove it."""
     ours = (0, os.geteuid())
-    seen = os.fstat(directory)
-    if seen.st_uid not in ours or seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    info = os.fstat(directory)
+    if info.st_uid not in ours or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return False
     try:
         stamp = os.open(STAMP, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
@@ -182,7 +183,7 @@ def interpreter(name: str) -> str:
     if name.startswith("/"):
         return name
     if name == "python3":
-        # The link /usr/bin/python3 is turned round by people who want another version; the package's own word is not.
+        # People point the link /usr/bin/python3 at another version, so the package's own default is read.
         try:
             found = re.search(r"^default-version *= *(python3\.\d+)", DEBIAN_DEFAULTS.read_text("utf-8"), re.MULTILINE)
         except OSError:
@@ -200,7 +201,7 @@ def account_or_nobody(name: str) -> pwd.struct_passwd:
 
 
 def as_account(account: pwd.struct_passwd) -> list[str]:
-    """Return what a command line begins with to have the account's rights; nothing where the module is not root."""
+    """Return the words before a command that give it the account's rights; none where the module is not root."""
     if os.geteuid() != 0 or account.pw_uid == 0:
         return []
     groups = "--clear-groups" if account.pw_name == "nobody" else "--init-groups"
@@ -225,29 +226,29 @@ def closed_to(account: pwd.struct_passwd, path: str) -> Path | None:
     return None
 
 
-def facts(path: str, python: str, account: str, said: Callable[[list[str]], str], store: str = STORE) -> dict[str, Any]:
+def facts(path: str, python: str, account: str, run: Callable[[list[str]], str], store: str = STORE) -> dict[str, Any]:
     """Return what role venv has to know of a host before it changes anything.
 
-    :param path: devpi_venv_path, at which :func:`occupant` found nothing that is somebody's.
+    :param path: devpi_venv_path, which :func:`occupant` does not refuse.
     :param python: devpi_python; nobody but root can change it.
     :param account: the service's, which need not exist yet.
-    :param said: returns what a program printed; nothing where it failed or does not exist.
+    :param run: runs a command and returns its stdout; nothing where it failed or does not exist.
     :param store: the directory of all environments.
     """
     command = as_account(account_or_nobody(account))
-    there, keeper = occupant(path, store), keeper_of(path) if os.geteuid() == 0 else None
-    identity = said([*command, interpreter(python), "-I", "-S", "-c", IDENTITY]).strip()
+    existing, keeper = occupant(path, store), keeper_of(path) if os.geteuid() == 0 else None
+    identity = run([*command, interpreter(python), "-I", "-S", "-c", IDENTITY]).strip()
     whole = sorted(stamp.parent.name for stamp in Path(store).glob(f"*/{STAMP}") if _in_store(stamp.parent, store))
-    linked = there.environment
-    # The one that runs may have been damaged, or lack what the system had when it was made.
+    linked = existing.environment
+    # The linked environment may be damaged, or need what the system had when it was made and lacks now.
     if linked in whole:
         program = f"{store}/{linked}/bin/python"
-        if not said([*command, program, "-I", "-c", "import devpi_server; print(devpi_server.__name__)"]):
+        if not run([*command, program, "-I", "-c", "import devpi_server; print(devpi_server.__name__)"]):
             whole.remove(linked)
     return {
         "identity": identity,
         "python": identity.split(" ", 3)[-1],
-        "kind": there.kind,
+        "kind": existing.kind,
         "linked": linked,
         "whole": whole,
         "keeper": keeper.pw_name if keeper else "",

@@ -47,22 +47,22 @@ class Supervisord:
         self._path = path
         self._proxy = xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=_Transport(path))
 
-    def _ask(self, method: str, *arguments: Any) -> Any:
+    def _call(self, method: str, *arguments: Any) -> Any:
         try:
             return getattr(self._proxy.supervisor, method)(*arguments)
         except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
-            said = error.faultString if isinstance(error, xmlrpc.client.Fault) else str(error)
-            if said.startswith("CANT_REREAD"):
-                # It quotes values, which may be passwords.
-                said = "it cannot read its configuration; supervisorctl reread says why"
+            message = error.faultString if isinstance(error, xmlrpc.client.Fault) else str(error)
+            if message.startswith("CANT_REREAD"):
+                # This message quotes values, which may be passwords.
+                message = "it cannot read its configuration; supervisorctl reread says why"
             raise SupervisordError(
-                f"supervisord at {self._path}, asked for {method} {' '.join(map(str, arguments))}: {said}"
+                f"supervisord at {self._path}, asked for {method} {' '.join(map(str, arguments))}: {message}"
             ) from None
 
     def answers(self) -> bool:
         """Whether it runs and takes requests."""
         try:
-            self._ask("getState")
+            self._call("getState")
         except SupervisordError:
             return False
         return True
@@ -70,37 +70,37 @@ class Supervisord:
     def pending(self) -> dict[str, str]:
         """Reread the configuration files and return what ``update`` would do.
 
-        :returns: by the program's name, ``added``, ``changed`` or ``removed``; it has none of the others otherwise.
+        :returns: by the program's name, ``added``, ``changed`` or ``removed``, for those that do not stay as they are.
         """
-        added, changed, removed = self._ask("reloadConfig")[0]
+        added, changed, removed = self._call("reloadConfig")[0]
         kinds = {"added": added, "changed": changed, "removed": removed}
         return {str(name): kind for kind, names in kinds.items() for name in names}
 
     def update(self, program: str, pending: str) -> None:
         """Carry out what :meth:`pending` returned; a program with autostart is started by this."""
         if pending in ("changed", "removed"):
-            self._ask("stopProcessGroup", program)
-            self._ask("removeProcessGroup", program)
+            self._call("stopProcessGroup", program)
+            self._call("removeProcessGroup", program)
         if pending in ("added", "changed"):
-            self._ask("addProcessGroup", program)
+            self._call("addProcessGroup", program)
 
     def programs(self) -> set[str]:
-        """Return the names of all that it has, running or not."""
-        return {str(each["group"]) for each in self._ask("getAllProcessInfo")}
+        """Return the names of all programs, running or not."""
+        return {str(each["group"]) for each in self._call("getAllProcessInfo")}
 
     def running(self) -> dict[int, str]:
         """Return the names of the programs that run, by process id."""
-        return {int(each["pid"]): str(each["name"]) for each in self._ask("getAllProcessInfo") if each["pid"]}
+        return {int(each["pid"]): str(each["name"]) for each in self._call("getAllProcessInfo") if each["pid"]}
 
     def info(self, program: str) -> dict[str, Any]:
         """Return the state: ``statename``, ``pid``, ``spawnerr``, ``description``, ``stdout_logfile`` and others."""
-        info: dict[str, Any] = self._ask("getProcessInfo", program)
+        info: dict[str, Any] = self._call("getProcessInfo", program)
         return info
 
     def start(self, program: str) -> None:
         """Start the program without waiting for its startsecs."""
-        self._ask("startProcess", program, False)
+        self._call("startProcess", program, False)
 
     def stop(self, program: str) -> None:
         """Stop the program and wait until it has ended."""
-        self._ask("stopProcess", program)
+        self._call("stopProcess", program)

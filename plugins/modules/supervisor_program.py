@@ -18,9 +18,9 @@ description:
     elsewhere.
   - Is done only when the programs answer; supervisor itself calls a program running long before that. A process of
     another account that holds a program's port is an error.
-  - Takes the programs one after the other, so that not all of them are down at once. One that supervisor still has,
-    whose name is the first program's with C(-worker-) and a number behind it, and whose file is gone, is stopped and
-    removed.
+  - Takes the programs one after the other, so that not all of them are down at once.
+  - Stops and removes a worker whose file was removed. A worker is a program of supervisor whose name is the first
+    program's with C(-worker-) and a number behind it.
   - Two runs at once on a host do this one after the other.
 extends_documentation_fragment:
   - wheelhouse.devpi.attributes
@@ -55,15 +55,15 @@ options:
     default: 60
   changed_files:
     description:
-      - The names of those programs whose files have changed, or are gone, by a task before this one. Check mode needs
-        it, because then they are as they were.
+      - The names of the programs whose files an earlier task changed or removed. Check mode needs it, because the files
+        stay as they were then.
     type: list
     elements: str
     default: []
   restart:
     description:
-      - Restart those that run and whose files have not changed. For what they read and no file tells of, such as a
-        configuration that somebody had changed by hand.
+      - Restart the programs that run although their files have not changed. This is for something else that they read,
+        such as a configuration that somebody had changed by hand.
     type: bool
     default: false
 author:
@@ -119,7 +119,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import user_name
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._host_lock import HostBusyError, one_at_a_time
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import executable_of, held_by, listeners_on
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import executable_of, is_held_by, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import use_system_programs
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._supervisord import Supervisord, SupervisordError
 
@@ -146,14 +146,14 @@ class Programs:
         pending = self._pending()
         first = next(iter(self.urls))
         for name, url in self.urls.items():
-            self._keep(name, pending.get(name, ""))
+            self._converge_program(name, pending.get(name, ""))
             if self.started and not self.module.check_mode:
                 waited = self._wait(name, url)
                 self.seconds_to_ready = waited if name == first else self.seconds_to_ready
         worker = re.compile(rf"{re.escape(first)}-worker-[0-9]+")
         for name in sorted(pending):
             if pending[name] == "removed" and name not in self.urls and worker.fullmatch(name):
-                self._act(name, "removed")
+                self._perform(name, "removed")
 
     def _pending(self) -> dict[str, str]:
         """Return what ``update`` would do with which program."""
@@ -169,26 +169,26 @@ class Programs:
                 pending[name] = "added" if name not in known else "changed" if name in self.urls else "removed"
         return pending
 
-    def _keep(self, name: str, pending: str) -> None:
+    def _converge_program(self, name: str, pending: str) -> None:
         if pending:
             # A program with autostart is started by this.
-            self._act(name, pending)
+            self._perform(name, pending)
             if self.module.check_mode:
                 return
         running = self.supervisord.info(name)["statename"] in RUNS
         if running != self.started and pending:
-            self._change(name, "started" if self.started else "stopped")
+            self._apply(name, "started" if self.started else "stopped")
         elif running != self.started:
-            self._act(name, "started" if self.started else "stopped")
+            self._perform(name, "started" if self.started else "stopped")
         elif self.started and self.module.params["restart"] and not pending:
-            self._act(name, "restarted")
+            self._perform(name, "restarted")
 
-    def _act(self, name: str, action: str) -> None:
+    def _perform(self, name: str, action: str) -> None:
         self.actions.append(f"{name}: {action}")
         if not self.module.check_mode:
-            self._change(name, action)
+            self._apply(name, action)
 
-    def _change(self, name: str, action: str) -> None:
+    def _apply(self, name: str, action: str) -> None:
         if action in ("stopped", "restarted"):
             self.supervisord.stop(name)
         if action in ("started", "restarted"):
@@ -211,25 +211,25 @@ class Programs:
 
     def _wait(self, name: str, url: str) -> float:
         """Return the seconds until the program answered; fail with its log's last lines where it does not."""
-        begun = time.monotonic()
+        start = time.monotonic()
         while True:
-            said = self._stranger(name, url) or _answer(url)
-            waited = time.monotonic() - begun
-            if not said:
+            reason = self._check_listener(name, url) or _failure_of(url)
+            waited = time.monotonic() - start
+            if not reason:
                 return round(waited, 1)
             info = self.supervisord.info(name)
             if info["statename"] in GAVE_UP or waited > self.module.params["ready_timeout"]:
                 self.module.fail_json(
-                    msg=f"program {name} does not answer GET {url} after {waited:.0f} s ({said}); "
+                    msg=f"program {name} does not answer GET {url} after {waited:.0f} s ({reason}); "
                     f"supervisor calls it {info['statename']} ({info['spawnerr'] or info['description']}). "
                     f"The last lines of {info['stdout_logfile']}:\n{_tail(info['stdout_logfile'])}"
                 )
             time.sleep(0.1)
 
-    def _stranger(self, name: str, url: str) -> str:
-        """Return why nobody is to be asked yet; fail where another account holds the program's port.
+    def _check_listener(self, name: str, url: str) -> str:
+        """Return why the URL must not be asked yet; nothing where it may. Fail where another account holds the port.
 
-        What follows sends passwords there.
+        The tasks after this one send passwords to that port.
         """
         address = urlsplit(url)
         listeners = listeners_on(address.hostname or "", address.port or 80)
@@ -243,12 +243,12 @@ class Programs:
                     f"program {name}, which runs as {user_name(uid)}, cannot have it; stop that process, or give "
                     "the program another port, and run again"
                 )
-            if not held_by(listener, uid, *executables):
+            if not is_held_by(listener, uid, *executables):
                 return f"process {listener.holder} listens there, and not the program's own"
         return "" if listeners else f"nothing listens on port {address.port}"
 
 
-def _answer(url: str) -> str:
+def _failure_of(url: str) -> str:
     """Return why the URL does not answer, or nothing where it does."""
     try:
         open_url(url, timeout=5, use_proxy=False, headers={"Accept": "application/json"}).close()

@@ -202,8 +202,8 @@ class Environment:
         code = (
             "import json, subprocess, sys\n"
             "from ansible_collections.wheelhouse.devpi.plugins.module_utils._environment import facts\n"
-            "said = lambda command: subprocess.run(command, capture_output=True, text=True, check=False).stdout\n"
-            "print(json.dumps(facts(*sys.argv[1:4], said=said, store=sys.argv[4])))\n"
+            "run = lambda command: subprocess.run(command, capture_output=True, text=True, check=False).stdout\n"
+            "print(json.dumps(facts(*sys.argv[1:4], run=run, store=sys.argv[4])))\n"
         )
         command = [sys.executable, "-c", code, path, python, account, str(self.store)]
         said = subprocess.run(command, env=self.environment(), capture_output=True, text=True, check=False)

@@ -89,10 +89,10 @@ def index(**keys: object) -> list[dict[str, Any]]:
         (index(type="mirror", mirror_url="up"), "mirror_url does not start with http:// or https://"),
         (index(type="mirror", mirror_url="http://up/", bases=[]), "bases is no key of a mirror"),
         (index(type="mirror", mirror_url="http://up/", mirror_cache_expiry=-1), "mirror_cache_expiry -1 is negative"),
-        (index(options={"bases": []}), "options holds bases, which is a key of its own; write it beside options"),
+        (index(options={"bases": []}), "options holds bases, which has an option of its own; write it beside options"),
         (
             index(options={"remote_url": "http://up/"}),
-            "options holds remote_url, which is a key of its own; write mirr",
+            "options holds remote_url, which has an option of its own; write mirr",
         ),
         (index(type="mirorr"), "type 'mirorr' is spelt nearly like one of devpi's own; did you mean mirror?"),
         (index(type="a b"), "type 'a b' is no name of a type"),

@@ -24,7 +24,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils import (
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._arguments import completed
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import USER_OPTIONS
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import held_by, listeners_on
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import is_held_by, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.modules import devpi_preflight
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
@@ -352,7 +352,7 @@ def test_process_that_calls_itself_nginx_is_no_nginx():
             port = int(other.stdout.readline())
             found = listeners_on("127.0.0.1", port)
             other.communicate("")
-        assert [held_by(each, 0, str(devpi_preflight.NGINX)) for each in found] == [False]
+        assert [is_held_by(each, 0, str(devpi_preflight.NGINX)) for each in found] == [False]
 
 
 def test_stranger_on_the_port_is_named_where_users_are_all_that_is_wanted(look):

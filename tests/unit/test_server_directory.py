@@ -39,7 +39,7 @@ def test_directory_that_is_not_there_or_empty_is_fit(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for name in ("absent", "empty"):
         kept = directory(tmp_path / name)
-        assert (kept.problems(), kept.initialised(), kept.open_files()) == ([], False, [])
+        assert (kept.problems(), kept.initialised(), kept.files_readable_by_others()) == ([], False, [])
     (tmp_path / "empty").chmod(0o750)
     assert directory(tmp_path / "absent").attributes() == []
     assert directory(tmp_path / "empty").attributes() == ["0750", ME.pw_name, grp.getgrgid(os.getegid()).gr_name]
@@ -51,7 +51,7 @@ def test_data_that_were_made_by_hand_are_taken_over_and_what_is_open_of_them_is_
     assert (kept.problems(), kept.initialised()) == ([], True)
     (tmp_path / "server" / ".sqlite").chmod(0o600)
     (tmp_path / "server" / ".nodeinfo").chmod(0o640)
-    assert kept.open_files() == [f"{tmp_path}/server/.nodeinfo"]
+    assert kept.files_readable_by_others() == [f"{tmp_path}/server/.nodeinfo"]
 
 
 @pytest.mark.parametrize("name", ["thesis", "lost+found", ".bashrc", ".secrets-of-mine"])
@@ -89,11 +89,11 @@ def test_database_without_its_nodeinfo_is_half_unless_a_draft_has_that(tmp_path:
     (tmp_path / "server").mkdir()
     kept = directory(tmp_path / "server")
     draft = data(tmp_path / "server" / ".initializing.1")
-    assert kept.half() == ""
+    assert kept.incomplete_database() == ""
     (draft / ".sqlite").rename(tmp_path / "server" / ".sqlite")
-    assert kept.half() == ""
+    assert kept.incomplete_database() == ""
     (draft / ".nodeinfo").unlink()
-    assert "without its .nodeinfo" in kept.half()
+    assert "without its .nodeinfo" in kept.incomplete_database()
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._variables import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROLES = variable_problems.everyone()
+ROLES = variable_problems.all_roles()
 SPECS = {name: option for role in ROLES for name, option in specs_of(role).items()}
 ALL_DEFAULTS = {name: value for role in ROLES for name, value in defaults_of(role).items()}
 LOADER = DataLoader()
