@@ -40,12 +40,13 @@ import os, pathlib, signal, sys
 from ansible_collections.wheelhouse.devpi.plugins.module_utils import _token_file, _tokens
 from ansible_collections.wheelhouse.devpi.plugins.modules import devpi_token
 
-owner, name = sys.argv[1].split(".")
+(owner, name), moment = sys.argv[1].split("."), sys.argv[2]
+del sys.argv[1:]
 owner = {"Path": pathlib.Path, "TokenFile": _token_file.TokenFile, "TokenApi": _tokens.TokenApi}[owner]
 step = getattr(owner, name)
 
 def killed(*arguments):
-    if sys.argv[2] == "after":
+    if moment == "after":
         step(*arguments)
     os.kill(os.getpid(), signal.SIGKILL)
 
