@@ -20,10 +20,10 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._tokens import (
     Token,
     TokenApi,
     TokenError,
-    announced,
     describe,
     describe_tokens,
     new_mark,
+    read_draft,
     read_secret,
 )
 
@@ -121,7 +121,7 @@ class Run:
         with contextlib.suppress(TokenError):
             kept = read_secret(secret) if secret else None
         texts = file.read_leftovers()
-        begun = [token for token in map(announced, texts) if token is not None]
+        begun = [token for token in map(read_draft, texts) if token is not None]
         for token in begun if kept is None else [kept, *begun]:
             # Who may write there must not have the tokens of others revoked.
             if token.user != self.api.user:

@@ -39,7 +39,7 @@ NO_EFFECT = "not_before=-"
 # Longer than what a person would write
 MARK = re.compile(r"not_before=(-[0-9]{15,19})")
 # What stands in the draft of a file before its token is made
-ANNOUNCEMENT = re.compile(rf"(.+) ({MARK.pattern})")
+DRAFT_TEXT = re.compile(rf"(.+) ({MARK.pattern})")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 TIME = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?)?")
 CLOCK_TOLERANCE = 300  # seconds by which a clock may be set, or two clocks differ
@@ -71,14 +71,14 @@ def new_mark() -> str:
     return f"not_before={-(1 << 62) - secrets.randbits(62)}"
 
 
-def announced(text: str) -> Token | None:
+def read_draft(text: str) -> Token | None:
     """Return what the draft of a file tells of a token; None where it tells nothing.
 
     :param text: the token's secret or, before the token is made, its user and mark.
     """
     with contextlib.suppress(TokenError):
         return read_secret(text)
-    match = ANNOUNCEMENT.fullmatch(text)
+    match = DRAFT_TEXT.fullmatch(text)
     return Token(match[1], "", (match[2],)) if match else None
 
 

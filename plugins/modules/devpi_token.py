@@ -51,7 +51,7 @@ options:
     description:
       - The absolute path of the file that holds the token, and nothing else but a newline. It has mode V(0600); mode,
         owner and group are mended where they differ.
-      - Its directory has to exist, and O(owner) has to be able to write there, and nobody else but root.
+      - Its directory has to exist, O(owner) must be able to read and write there, and nobody else but root to write.
       - A file that holds something else than a token of O(user) is refused.
       - With O(state=absent) the token in the file is revoked, and the file is removed.
     type: path

@@ -10,13 +10,13 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._tokens import (
     CLOCK_TOLERANCE,
     Token,
     TokenError,
-    announced,
     declared_token,
     describe,
     duration,
     iso,
     moment,
     new_mark,
+    read_draft,
     read_secret,
 )
 
@@ -150,18 +150,18 @@ def test_a_mark_restricts_nothing_and_is_never_the_same() -> None:
 @pytest.mark.parametrize("restriction", ["not_before=-5", "not_before=1580428800", "not_before=", "expires=never"])
 def test_what_a_person_writes_is_no_mark(restriction: str) -> None:
     assert Token("ci", "x", (restriction,)).marks == set()
-    assert announced(f"ci {restriction}") is None
+    assert read_draft(f"ci {restriction}") is None
 
 
 def test_what_a_draft_tells() -> None:
     mark = new_mark()
-    assert announced(f"ci {mark}") == Token("ci", "", (mark,))
-    assert announced(SECRET) == read_secret(SECRET)
+    assert read_draft(f"ci {mark}") == Token("ci", "", (mark,))
+    assert read_draft(SECRET) == read_secret(SECRET)
 
 
 @pytest.mark.parametrize("text", ["", "ci", "ci ", new_mark(), f"ci {new_mark()} x", '{"user": "ci"}', SECRET[:-9]])
 def test_drafts_that_tell_nothing(text: str) -> None:
-    assert announced(text) is None
+    assert read_draft(text) is None
 
 
 @pytest.mark.parametrize(
