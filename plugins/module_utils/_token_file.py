@@ -157,32 +157,40 @@ class TokenFile:
 
     @contextlib.contextmanager
     def locked(self, patience: int) -> Iterator[None]:
-        """Keep other runs off the files of this directory until the block ends.
+        """Keep other runs off the file until the block ends.
 
         :param patience: how many seconds to wait for another run.
         """
+        # A file of its own that nobody else can open: by a lock on the directory another account could stop every run.
+        path = self.target.with_name(f".{self.target.name}.lock")
         deadline = time.monotonic() + patience
-        with acting_as(self.account):
-            directory = os.open(self.target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        while (descriptor := self._lock(path)) is None:
+            if time.monotonic() > deadline:
+                raise TokenError(f"path: another run keeps {self.target} just now; run again when it has ended")
+            time.sleep(0.1)
         try:
-            while not self._lock(directory):
-                if time.monotonic() > deadline:
-                    raise TokenError(f"path: another run keeps {self.target} just now; run again when it has ended")
-                time.sleep(0.1)
             yield
         finally:
-            os.close(directory)
+            with acting_as(self.account):
+                path.unlink(missing_ok=True)
+            os.close(descriptor)
 
-    @staticmethod
-    def _lock(directory: int) -> bool:
+    def _lock(self, path: Path) -> int | None:
         try:
-            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            # NFS locks no directory.
+            with acting_as(self.account):
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, MODE)
+        except OSError as error:
+            raise TokenError(f"path: {path} cannot be opened ({error.strerror}); remove it") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The run that kept it may have removed it meanwhile.
+            with acting_as(self.account):
+                if os.path.samestat(path.lstat(), os.fstat(descriptor)):
+                    return descriptor
+        except (BlockingIOError, FileNotFoundError):
             pass
-        return True
+        os.close(descriptor)
+        return None
 
     @staticmethod
     def _fill(draft: Draft, text: str) -> None:
