@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pwd
+import stat
 import shutil
 import signal
 import tempfile
@@ -142,11 +143,14 @@ def test_draft_that_tells_nothing_is_removed(room: Path, content: str) -> None:
 
 
 def test_another_run_is_waited_for(room: Path) -> None:
-    file, other = (TokenFile(str(room / name), ME) for name in ("token", "other"))
-    with file.locked(1), pytest.raises(TokenError, match=r"another run keeps .*; run again when it has ended"):
+    file, other, another = (TokenFile(str(room / name), ME) for name in ("token", "token", "another"))
+    with another.locked(0), file.locked(1), pytest.raises(TokenError, match=r"another run keeps .*; run again when it has ended"):
         other.locked(0).__enter__()
     with other.locked(0):
-        assert list(room.iterdir()) == []
+        [lock] = room.iterdir()
+        # no other account can lock what it cannot open
+        assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+    assert list(room.iterdir()) == []
 
 
 @AS_ROOT
