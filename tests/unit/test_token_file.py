@@ -6,9 +6,9 @@ import contextlib
 import fcntl
 import os
 import pwd
-import stat
 import shutil
 import signal
+import stat
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -144,7 +144,7 @@ def test_draft_that_tells_nothing_is_removed(room: Path, content: str) -> None:
 
 def test_another_run_is_waited_for(room: Path) -> None:
     file, other, another = (TokenFile(str(room / name), ME) for name in ("token", "token", "another"))
-    with another.locked(0), file.locked(1), pytest.raises(TokenError, match=r"another run keeps .*; run again when it has ended"):
+    with another.locked(0), file.locked(1), pytest.raises(TokenError, match="another run keeps"):
         other.locked(0).__enter__()
     with other.locked(0):
         [lock] = room.iterdir()
