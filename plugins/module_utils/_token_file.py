@@ -28,8 +28,9 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._reading import U
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tokens import TokenError
 
 MODE = 0o600
-# The end of what earlier releases left beside the file
-OLD_NOTE = "unfinished"
+LOCK = "lock"
+# The ends of what a killed run leaves beside the file, the last by an earlier release
+LEFT = (SUFFIX, LOCK, "unfinished")
 
 
 class TokenFile:
@@ -138,10 +139,10 @@ class TokenFile:
             self.target.unlink(missing_ok=True)
 
     def read_leftovers(self) -> list[str]:
-        """Return what stands in each draft that a killed run left."""
+        """Return what stands in each file that a killed run left beside this one."""
         texts = []
         with acting_as(self.account):
-            for suffix in (SUFFIX, OLD_NOTE):
+            for suffix in LEFT:
                 for leftover in leftovers(self.target, suffix):
                     try:
                         texts.append(read_open(leftover.descriptor).decode("utf-8", "replace").strip())
@@ -150,9 +151,9 @@ class TokenFile:
         return texts
 
     def remove_leftovers(self) -> None:
-        """Remove the drafts that killed runs left."""
+        """Remove what killed runs left beside the file."""
         with acting_as(self.account):
-            for suffix in (SUFFIX, OLD_NOTE):
+            for suffix in LEFT:
                 remove_leftovers(self.target, suffix)
 
     @contextlib.contextmanager
@@ -162,7 +163,7 @@ class TokenFile:
         :param patience: how many seconds to wait for another run.
         """
         # A file of its own that nobody else can open: by a lock on the directory another account could stop every run.
-        path = self.target.with_name(f".{self.target.name}.lock")
+        path = self.target.with_name(f".{self.target.name}.{LOCK}")
         deadline = time.monotonic() + patience
         while (descriptor := self._lock(path)) is None:
             if time.monotonic() > deadline:

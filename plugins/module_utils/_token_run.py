@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -42,7 +42,7 @@ class Plan:
     :param outdated: those revoked last: the one that is replaced, or those that are to be absent.
     :param file_state: mode, owner and group of the file, where there is one.
     :param file_differs: they are to be mended, or the file is to be removed.
-    :param drafts: killed runs left drafts of the file.
+    :param leftover_files: killed runs left something beside the file.
     """
 
     listed: list[Token]
@@ -53,12 +53,12 @@ class Plan:
     outdated: tuple[Token, ...] = ()
     file_state: dict[str, str] | None = None
     file_differs: bool = False
-    drafts: bool = False
+    leftover_files: bool = False
 
     @property
     def changes(self) -> bool:
         """Whether anything is to be done."""
-        return bool(self.flaw or self.revoked or self.file_differs or self.drafts)
+        return bool(self.flaw or self.revoked or self.file_differs or self.leftover_files)
 
     @property
     def revoked(self) -> tuple[Token, ...]:
@@ -86,8 +86,8 @@ class Run:
         made: dict[str, str] = {}
         if plan.changes and not self.module.check_mode:
             with self.file.locked(self.module.params["timeout"]) if self.file else contextlib.nullcontext():
-                # Another run may have been at work until now.
-                plan = self.plan()
+                # Another run may have been at work until now. The lock that a killed one left is this run's own now.
+                plan = replace(self.plan(), leftover_files=plan.leftover_files)
                 made = self.apply(plan)
         revoked = {token.id for token in plan.revoked}
         tokens = self.list_tokens() if self.api.changed else plan.listed
@@ -144,7 +144,7 @@ class Run:
             outdated=tuple(known) if flaw or self.declared is None else (),
             file_state=state,
             file_differs=state is not None and (self.declared is None or state != file.wanted_state()),
-            drafts=bool(texts),
+            leftover_files=bool(texts),
         )
 
     def flaw(self, declared: Declared, secret: str | None, kept: Token | None, known: bool) -> str:
