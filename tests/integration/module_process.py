@@ -8,8 +8,10 @@ import os
 import runpy
 import sys
 import tempfile
+import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,7 +36,9 @@ def start(module: str, arguments: Mapping[str, Any], environment: Mapping[str, s
     streams[0].flush()
     path = str(CHECKOUT / "plugins" / "modules" / f"{module}.py")
     process = CONTEXT.Process(target=_run, args=(path, dict(environment), [stream.name for stream in streams]))
-    process.start()
+    # Every process would load pytest, which is the main module of this one.
+    with mock.patch.dict(sys.modules, {"__main__": types.ModuleType("__main__")}):
+        process.start()
 
     def finish() -> tuple[str, str]:
         process.join()
