@@ -28,6 +28,8 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import (
 
 STORE = "/opt/devpi/venvs"
 STAMP = "installed-from"
+# Of the file that says that no more environments lie in the store than so many beside what runs
+TIDIED = ".tidy-"
 # The name of a directory in the store
 DIGEST = re.compile(r"[0-9a-f]{16}")
 # What the releases before the store wrote into an environment: the interpreter, and the digest of the lock.
@@ -251,5 +253,6 @@ def facts(path: str, python: str, account: str, run: Callable[[list[str]], str],
         "kind": existing.kind,
         "linked": linked,
         "whole": whole,
+        "tidied_for": sorted(mark.name[len(TIDIED) :] for mark in Path(store).glob(f"{TIDIED}*")),
         "keeper": keeper.pw_name if keeper else "",
     }

@@ -254,6 +254,10 @@ environment:
       description: The names of the environments that can be used.
       type: list
       elements: str
+    tidied_for:
+      description: The numbers of environments to keep for which nothing is to be removed.
+      type: list
+      elements: str
     keeper:
       description: The account with whose rights the link is made; empty where root alone can change the directory.
       type: str

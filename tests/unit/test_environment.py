@@ -208,6 +208,7 @@ class Said:
 def test_facts_are_what_role_venv_goes_by(room: Path, store: Path) -> None:
     (store / NAME / "installed-from").touch()
     (store / NAME.replace("0", "1")).mkdir()
+    (store / ".tidy-1").touch()
     link, account = room / "venv", pwd.getpwuid(os.geteuid()).pw_name
     said = Said(works=True)
     facts = _environment.facts(str(link), sys.executable, account, said, str(store))
@@ -217,6 +218,7 @@ def test_facts_are_what_role_venv_goes_by(room: Path, store: Path) -> None:
         "kind": "nothing",
         "linked": "",
         "whole": [NAME],
+        "tidied_for": ["1"],
         "keeper": "",
     }
     assert len(said.commands) == 1
