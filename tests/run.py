@@ -234,11 +234,11 @@ def integration() -> Iterator[Check | list[Check]]:
     with_tokens = (
         "test_devpi_token.py",
         "test_devpi_token_info.py",
-        "test_devpi_venv.py",
+        "test_role_venv.py",
         "test_bound_tokens.py",
         "test_examples.py and devpi_token",
     )
-    of_6 = ("test_devpi_server.py", "test_server_plugins.py", "test_server_settings.py")
+    of_6 = ("test_server_scripts.py", "test_server_plugins.py", "test_server_settings.py")
     most = [folder, *(f"--ignore={folder}/{file}" for file in with_tokens[:-1]), f"--ignore={alone}"]
     # What does not depend on the server is tested once; what the roles install is 6.
     chosen = {

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from molecule.conftest import PROJECT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from molecule.conftest import Target
 
@@ -165,4 +168,24 @@ def test_wrong_root_password_on_a_server_that_exists(deployed: Target) -> None:
     assert "devpi_root_password" in run.said
     assert run.leaks() == []
     assert deployed.host.file("/etc/supervisor/conf.d/devpi.conf").content_string == program
+    assert deployed.host.check_output("supervisorctl pid devpi") == pid
+
+
+CONFIG = "/etc/xdg/devpi-server/devpi-server.yml"
+
+
+def test_configuration_that_devpi_server_cannot_read_replaces_nothing(deployed: Target, tmp_path: Path) -> None:
+    """With a lock of one's own there may be plugins, so that only devpi-server itself knows its options."""
+    lock = tmp_path / "own.lock"
+    lock.write_bytes((PROJECT / "roles" / "venv" / "files" / "devpi.lock").read_bytes())
+    before = deployed.host.file(CONFIG).content_string
+    pid = deployed.host.check_output("supervisorctl pid devpi")
+    options = {"no-such-option": 1, "some-password": "Canary7f3-option"}
+    run = deployed.deploy({"devpi_venv_lock": str(lock), "devpi_server_options": options}, "-vvv", "--diff")
+    assert run.code != 0, run.said
+    assert "devpi-server cannot read the configuration" in run.said
+    assert "no-such-option" in run.said
+    assert run.leaks() == []
+    assert deployed.host.file(CONFIG).content_string == before
+    assert deployed.host.check_output("ls -A /etc/xdg/devpi-server") == "devpi-server.yml"
     assert deployed.host.check_output("supervisorctl pid devpi") == pid

@@ -34,14 +34,23 @@ print(urllib.request.urlopen(request).read().decode())
 # The beginnings of the names of tasks, in the order in which they come, and the seconds to wait in each. Each run gets
 # further than the one before.
 POINTS = (
-    ("wheelhouse.devpi.venv : Keep the virtual environment", 0.8),
-    ("wheelhouse.devpi.venv : Keep the virtual environment", 1.8),
-    ("wheelhouse.devpi.venv : Keep the virtual environment", 3),
-    ("wheelhouse.devpi.venv : Keep the virtual environment", 4.5),
-    ("wheelhouse.devpi.server : Keep devpi-server initialised", 0.5),
-    ("wheelhouse.devpi.server : Keep devpi-server initialised", 1.3),
-    ("wheelhouse.devpi.supervisor : Keep the program", 0.3),
-    ("wheelhouse.devpi.supervisor : Keep the program", 0.8),
+    ("wheelhouse.devpi.common : Install ", 0.8),
+    ("wheelhouse.devpi.common : Install ", 4),
+    ("wheelhouse.devpi.venv : Lay down the variables", 0.1),
+    ("wheelhouse.devpi.venv : Make the environment", 0.8),
+    ("wheelhouse.devpi.venv : Make the environment", 2.5),
+    ("wheelhouse.devpi.venv : Make the environment", 4.5),
+    ("wheelhouse.devpi.venv : Point devpi_venv_path", 0.1),
+    ("wheelhouse.devpi.venv : Remove environments", 0.1),
+    ("wheelhouse.devpi.server : Make the account", 0.2),
+    ("wheelhouse.devpi.server : Keep the directory of the server's data", 0.2),
+    ("wheelhouse.devpi.server : Make the secret", 0.2),
+    ("wheelhouse.devpi.server : Keep the configuration", 0.8),
+    ("wheelhouse.devpi.server : Make the database, with", 0.5),
+    ("wheelhouse.devpi.server : Make the database, with", 1.3),
+    ("wheelhouse.devpi.supervisor : Keep the programs' files", 0.8),
+    ("wheelhouse.devpi.supervisor : Keep the programs started", 0.3),
+    ("wheelhouse.devpi.supervisor : Keep the programs started", 0.8),
     ("wheelhouse.devpi.users : Converge", 0.5),
     ("wheelhouse.devpi.pypirc : Merge", 0.3),
 )
@@ -169,3 +178,53 @@ def test_killed_runs_are_mended_by_the_next(deployed: Target, target: Callable[[
     assert state(killed) == state(deployed)
     indexes = [json.loads(page(each, "canary/dev?no_projects=", 5))["result"] for each in (killed, deployed)]
     assert indexes[0] == indexes[1]
+
+
+MODES = "stat --format='%n %a %U:%G' /var/lib/devpi /var/lib/devpi/.sqlite /var/lib/devpi/.nodeinfo " + (
+    "/etc/xdg/devpi-server/devpi-server.yml /etc/supervisor/conf.d/devpi.conf"
+)
+
+
+def test_files_that_were_opened_are_closed_again_and_nothing_restarts(deployed: Target) -> None:
+    before = deployed.host.check_output(MODES)
+    pid = deployed.host.check_output("supervisorctl pid devpi")
+    deployed.host.check_output("chmod o+rx /var/lib/devpi && chmod o+r /var/lib/devpi/.sqlite /var/lib/devpi/.nodeinfo")
+    deployed.host.check_output("chmod o+r /etc/xdg/devpi-server/devpi-server.yml /etc/supervisor/conf.d/devpi.conf")
+    opened = deployed.host.check_output(MODES)
+    check = deployed.deploy(None, "--check")
+    assert check.code == 0, check.said
+    assert "changed=0 " not in check.said
+    assert deployed.host.check_output(MODES) == opened
+    run = deployed.deploy()
+    assert run.code == 0, run.said
+    assert deployed.host.check_output(MODES) == before
+    assert "changed=0 " in deployed.deploy().said
+    assert deployed.host.check_output("supervisorctl pid devpi") == pid
+
+
+def test_configuration_that_was_changed_by_hand_is_read_no_longer(deployed: Target) -> None:
+    config = "/etc/xdg/devpi-server/devpi-server.yml"
+    before = deployed.host.file(config).content_string
+    deployed.host.check_output(f"sed -i 's/threads: .*/threads: 3/' {config} && supervisorctl restart devpi")
+    page(deployed, "canary/dev?no_projects=", 60)
+    pid = deployed.host.check_output("supervisorctl pid devpi")
+    run = deployed.deploy()
+    assert run.code == 0, run.said
+    assert deployed.host.file(config).content_string == before
+    assert deployed.host.check_output("supervisorctl pid devpi") != pid
+    assert "changed=0 " in deployed.deploy().said
+
+
+def test_what_a_killed_run_has_not_restarted_is_restarted_by_the_next(deployed: Target) -> None:
+    """As if a run was killed after it had written the program's file, and before supervisor heard of it."""
+    path = "/etc/supervisor/conf.d/devpi.conf"
+    pid = deployed.host.check_output("supervisorctl pid devpi")
+    deployed.host.check_output(f"sed -i 's/^startsecs=.*/startsecs=6/' {path}")
+    deployed.host.check_output("supervisorctl update")
+    between = deployed.host.check_output("supervisorctl pid devpi")
+    assert between != pid
+    deployed.host.check_output(f"sed -i 's/^startsecs=.*/startsecs=5/' {path}")
+    run = deployed.deploy()
+    assert run.code == 0, run.said
+    assert deployed.host.check_output("supervisorctl pid devpi") != between
+    assert "changed=0 " in deployed.deploy().said

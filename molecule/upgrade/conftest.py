@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from testinfra.host import Host
 
-# What hosts are upgraded from: the last commit whose devpi_venv_path was the environment itself and no link to one in a
-# store. Name a later one when no host has that layout any more.
-EARLIER = "69354be8ea4fed29dd9b122ee6cf2f8ef53cdad7"
+# What hosts are upgraded from: the last commit whose roles were one module each. Name a later one when no host was
+# deployed by those any more.
+EARLIER = "e3df7dea98745e090fa7951a95086431870463b9"
 NAME = "devpi-upgrade"
 LAYOUT = LAYOUTS[NAME]
 EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
@@ -85,6 +85,7 @@ class Old(NamedTuple):
     files: str
     # starts of the server's process, as supervisor counts them
     starts: int
+    environment: str
     nginx: str
     # a token of the login before, for which nobody types the password again for ten hours
     session: str
@@ -143,12 +144,9 @@ def state(host: Host) -> State:
         page = api("GET", f"{index}/+simple/{name}/", accept="application/vnd.pypi.simple.v1+json")
         files = json.loads(page.text)["files"]
         packages[index] = sorted((file["filename"], fetched(host, f"{index}/+simple/{name}/", file)) for file in files)
-    users = api("GET", "/", user="root").result
-    # The one thing that the roles declare otherwise since then: who may store test results there.
-    users["team"]["indexes"]["dev"].pop("acl_toxresult_upload", None)
     whose = "stat --format '%n %U:%G %a'"
     return State(
-        users=users,
+        users=api("GET", "/", user="root").result,
         packages=packages,
         passwords={
             name: host.check_output(f"{whose} {path} && sha256sum <{path}")
@@ -210,7 +208,8 @@ def old(target: Callable[[str], Target], tmp_path_factory: pytest.TempPathFactor
         assert said.rc == 0, said.stdout + said.stderr
     session = Api(host, LAYOUT)("POST", "/+login", {"user": PERSON, "password": PASSWORD}).result["password"]
     nginx = host.check_output("cat /run/nginx.pid")
-    return Old(state(host), files(target(NAME)), starts(host), nginx, session)
+    environment = host.check_output("readlink -f %s", LAYOUT.venv)
+    return Old(state(host), files(target(NAME)), starts(host), environment, nginx, session)
 
 
 def project(name: str, version: str) -> str:

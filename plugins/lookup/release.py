@@ -182,7 +182,12 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
     RequestFailed,
     is_loopback,
 )
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._releases import ask, is_index, normalised, releases
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._releases import (
+    fetch_files,
+    is_index,
+    normalised,
+    releases,
+)
 
 try:
     from packaging.requirements import InvalidRequirement, Requirement
@@ -202,13 +207,13 @@ class NoRelease(Exception):  # noqa: N818 - named for what happened
     """Nothing fits; the message says why."""
 
 
-def choose(there: list[dict[str, Any]], specifier: SpecifierSet, prereleases: bool) -> dict[str, Any]:
+def choose(available: list[dict[str, Any]], specifier: SpecifierSet, prereleases: bool) -> dict[str, Any]:
     """Return the newest release that fits.
 
-    :param there: as ``releases`` returns them, the newest first.
+    :param available: the releases, as ``releases`` returns them, the newest first.
     :raises NoRelease: none does.
     """
-    fitting = [each for each in _versions(there) if specifier.contains(each[0], prereleases=True)]
+    fitting = [each for each in _versions(available) if specifier.contains(each[0], prereleases=True)]
     pinned = any(each.operator == "===" or _is_pin(each.operator, each.version) for each in specifier)
     usable = [each for each in fitting if pinned or not _yanked(each[1])]
     final = [each for each in usable if prereleases or not each[0].is_prerelease]
@@ -221,12 +226,12 @@ def choose(there: list[dict[str, Any]], specifier: SpecifierSet, prereleases: bo
         reason = f"only pre-releases fit ({_listed(usable)}), which prereleases=true takes"
     elif fitting:
         reason = f"all that fits was yanked ({_listed(fitting)}); to take one all the same name it with =="
-    raise NoRelease(f"{reason}; there are {_listed(_versions(there)) or 'no releases'}")
+    raise NoRelease(f"{reason}; there are {_listed(_versions(available)) or 'no releases'}")
 
 
-def _versions(there: list[dict[str, Any]]) -> list[tuple[Version, dict[str, Any]]]:
+def _versions(available: list[dict[str, Any]]) -> list[tuple[Version, dict[str, Any]]]:
     found = []
-    for release in there:
+    for release in available:
         try:
             found.append((Version(release["version"]), release))
         except InvalidVersion:
@@ -315,8 +320,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
         if not is_index(index):
             raise AnsibleError(f"index {index!r} is not of the form user/index; write it so, for example root/pypi")
         try:
-            there = self._releases(client, index, wanted.name)
-            release = choose(there, wanted.specifier, self.get_option("prereleases"))
+            available = self._releases(client, index, wanted.name)
+            release = choose(available, wanted.specifier, self.get_option("prereleases"))
         except NoRelease as error:
             raise AnsibleError(f"{term} on {index} of {client.url}: {error}") from None
         file = preferred(release["files"], self.get_option("prefer"))
@@ -331,7 +336,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
     @staticmethod
     def _releases(client: Client, index: str, project: str) -> list[dict[str, Any]]:
         # Installers leave eggs aside.
-        found = [each for each in ask(client, index, project) if not each["filename"].endswith(".egg")]
+        found = [each for each in fetch_files(client, index, project) if not each["filename"].endswith(".egg")]
         if found:
             return releases(found)
         try:

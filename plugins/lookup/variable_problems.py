@@ -70,7 +70,7 @@ NAMED = re.compile(r"\b(?:__)?devpi_\w+")
 UNDEFINED = re.compile(r"'([^']+)' is undefined")
 # Ansible's own, and those that the roles keep for themselves
 NEVER_OURS = ("ansible_", "__devpi_")
-# Where a task of another role fills it in, this one points below that role.
+# A default with this variable in it depends on the role whose task fills it in.
 OF_THE_ROLE = "role_path"
 
 
@@ -97,7 +97,7 @@ def defaults_of(role: str) -> Mapping[str, Any]:
     return dict(yaml.load(text, Loader=loader) or {})  # noqa: S506 - either of these is a safe loader
 
 
-def everyone() -> list[str]:
+def all_roles() -> list[str]:
     """Return the names of all roles of the collection."""
     return sorted(path.name for path in ROLES.iterdir() if path.is_dir())
 
@@ -109,7 +109,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
         """Return a sentence for each problem."""
         self.set_options(var_options=variables, direct=kwargs)
         variables = variables or {}
-        known = everyone()
+        known = all_roles()
         roles = [role for role in (str(term).partition(NAMESPACE)[2] or str(term) for term in terms) if role in known]
         roles = [SHARED, *(role for role in roles or known if role != SHARED)]
         specs = {name: option for role in roles for name, option in specs_of(role).items()}
@@ -132,7 +132,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
             del values[name]
         found = problems(specs, values, made_of=made_of, proxied="devpi_proxy" in variables.get("group_names", []))
         if wrong or found:
-            unfilled = {name: told for name, told in unfilled.items() if name in wrong}
+            unfilled = {name: problem for name, problem in unfilled.items() if name in wrong}
         for warning in _misspelt(variables, known):
             Display().warning(warning)
         return [*unfilled.values(), *found]

@@ -35,7 +35,7 @@ def acting_as(account: pwd.struct_passwd) -> Iterator[None]:
 
 
 def nobody() -> pwd.struct_passwd:
-    """Return the account for what belongs to nobody in particular. Debian's number, whether or not the host has it."""
+    """Return the account nobody, with Debian's number for it, whether or not the host has the account."""
     return pwd.struct_passwd(("nobody", "x", 65534, 65534, "", "/nonexistent", "/usr/sbin/nologin"))
 
 

@@ -1,7 +1,7 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Carries a plan out, step by step. A client in check mode refuses all that is sent here."""
+"""Carries out a plan, step by step. A client in check mode refuses each of these requests."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any, Mapping
 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import Client, RequestFailed
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import spoken, understood_index
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import index_from_dialect, to_dialect
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._plan import Change, differs, keys_of_plugins
 
 
 def apply(step: Change, client: Client, credentials: Credentials | None) -> None:
     """Send the step's requests.
 
-    A password is in its file before the server hears of it, so that a run killed in between is mended by the next.
+    A password is written to its file before it is sent, so that the next run completes one that was killed in between.
 
-    :raises ClientError: the server refused, or is gone.
+    :raises ClientError: the server refused, or does not answer.
     :raises CredentialsError: a generated password cannot be kept.
     """
     path = f"/{step.path}"
     if step.action == "delete":
         _delete(step, client)
         return
-    body = _said(step, step.body, client)
+    body = _translated(step, step.body, client)
     if step.password_hash is not None:
-        # A creation without the key is refused; without a value, the hash holds.
+        # The server refuses a creation without the key password; where its value is null, the hash holds.
         body.update(password=None, pwhash=step.password_hash)
     elif step.set_password:
         body["password"] = step.password
@@ -41,24 +41,26 @@ def apply(step: Change, client: Client, credentials: Credentials | None) -> None
     except RequestFailed as error:
         if error.status != 409:
             raise
-        # Another run made it meanwhile; its password stays, as that of any user who exists.
-        there = client.get_json(path + ("?no_projects=" if step.index is not None else ""))
+        # Another run made it meanwhile. Its password stays, like that of any user who exists.
+        existing = client.get_json(path + ("?no_projects=" if step.index is not None else ""))
         if step.index is not None:
-            there = understood_index(there, client.version)
-        rest = {key: value for key, value in step.body.items() if key != "type" and differs(key, value, there)}
+            existing = index_from_dialect(existing, client.version)
+        rest = {key: value for key, value in step.body.items() if key != "type" and differs(key, value, existing)}
         if rest:
-            _patch(client, path, _said(step, rest, client), {} if step.index is None else keys_of_plugins(there))
+            _patch(
+                client, path, _translated(step, rest, client), {} if step.index is None else keys_of_plugins(existing)
+            )
 
 
-def _said(step: Change, body: Mapping[str, Any], client: Client) -> dict[str, Any]:
-    return dict(body) if step.index is None else spoken(body, client.version)
+def _translated(step: Change, body: Mapping[str, Any], client: Client) -> dict[str, Any]:
+    return dict(body) if step.index is None else to_dialect(body, client.version)
 
 
 def _patch(client: Client, path: str, body: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
     """Change the keys of ``body`` and no others.
 
-    devpi-server resets each key that a plugin defines and a request does not name. One whose plugin is no longer there
-    stays as it is, and is refused.
+    devpi-server resets each key of a plugin that a request does not name, so these are sent along. It keeps a key whose
+    plugin was removed, and refuses a request that names it, so that one is left out then.
     """
     try:
         client.patch(path, {**kept, **body})
@@ -75,9 +77,9 @@ def _delete(step: Change, client: Client) -> None:
             client.patch(f"/{locked}", {"volatile": True})
         client.delete(f"/{step.path}")
     except RequestFailed as error:
-        # For an index that is gone already devpi-server answers 403, as for one that may not be deleted.
+        # devpi-server answers 403 both for an index that was deleted already and for one that may not be deleted.
         everything = client.get_json("/") if error.status in (403, 404) else None
         user = None if everything is None else everything.get(step.user)
-        gone = user is None or (step.index is not None and step.index not in user.get("indexes", {}))
-        if everything is None or not gone:
+        deleted = user is None or (step.index is not None and step.index not in user.get("indexes", {}))
+        if everything is None or not deleted:
             raise

@@ -1,10 +1,10 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hold a variable's value against its argument spec, in sentences that name the value, its place and the way out.
+"""Checks a variable's value against its argument spec. Each problem names the value, its place and the way out.
 
-Ansible's own check converts where this one refuses: a password that YAML reads as a number is another password then,
-and a text in the place of a list becomes the list of its letters. It also prints what is wrong, passwords among it.
+Ansible's own check converts what this one refuses: a password that YAML reads as a number becomes another password, and
+a text in the place of a list becomes the list of its letters. It also prints the wrong value, even a password.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def typed(option: Mapping[str, Any], value: object) -> Any:
 
 
 def completed(option: Mapping[str, Any], value: object) -> Any:
-    """Return a value without `disagreements` as a module's argument spec leaves it: typed, with all options there."""
+    """Return a value that has no `disagreements` as a module's argument spec leaves it: typed, with all its options."""
     known = option.get("options")
     if value is None or known is None:
         return option.get("default") if value is None else typed(option, value)
@@ -156,7 +156,7 @@ def _text(place: str, option: Mapping[str, Any], value: str, *, secret: bool) ->
         where = place if secret else f"{place}, {shown(value)},"
         yield (
             f"{where} has a newline or another control character in it; take it out"
-            + (" (from a file it comes off with the filter trim)" if secret else "")
+            + (" (the filter trim takes it off the text of a file)" if secret else "")
         )
 
 
@@ -188,13 +188,13 @@ def _dict(place: str, option: Mapping[str, Any], value: object) -> Iterator[str]
         return
     for key in value:
         if isinstance(key, str) and key not in known:
-            # What stands in the place of a name may be anything, a password too.
+            # A key that is no option may be anything, even a password.
             name = key if re.fullmatch(r"\w[\w-]{0,40}", key) else "that is no name"
             near = difflib.get_close_matches(key, known, n=1)
             guess = f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(known))}"
             yield f"{place} has a key {name}, which is none of its options; {guess}"
     for name, sub in known.items():
-        # Null stands for an option that is not given, where that is something else than its default.
+        # Null means that an option is not given; where it has a default or choices, null is none of these.
         if value.get(name) is not None or (name in value and ("default" in sub or "choices" in sub)):
             yield from disagreements(f"{place}.{name}", sub, value[name])
         elif sub.get("required"):

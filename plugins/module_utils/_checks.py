@@ -1,11 +1,10 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What needs the server's answer to be refused, and is refused before any write.
+"""Checks declared users against what the server holds, before any write.
 
-A deployment comes here twice with its tree: by preflight (roles common and checks), before anything is changed on the
-host, and by devpi_users before its own changes. A server that was stopped tells what it holds only then, and somebody
-may have changed it in between.
+A deployment runs these checks twice: in preflight, before anything is changed on the host, and in devpi_users, before
+its own changes. A server that was stopped during preflight runs by then, and somebody may have changed it meanwhile.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import 
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import inexpressible
 
-# What a server has and nobody declared may be deleted; root and what is root's never is.
+# Which users and indexes are deleted that nobody declared; root and its indexes never are.
 PURGE = ("none", "indexes", "users")
 # The first release that knows the key; older ones refuse it.
 SINCE = {"mirror_ignore_serial_header": (6, 17), "mirror_provides_core_metadata": (6, 20)}
@@ -36,19 +35,19 @@ SINCE = {"mirror_ignore_serial_header": (6, 17), "mirror_provides_core_metadata"
 def problems(users: list[User], existing: Mapping[str, Any], version: tuple[int, ...] | None = None) -> list[str]:
     """Return all that is wrong with declared users, one sentence for each: place, value and way out.
 
-    :param existing: what the server holds (``_session.found``), or ``FRESH_SERVER``.
+    :param existing: what the server holds (``_session.existing_users``), or ``FRESH_SERVER``.
     :param version: the server's, ``(6, 20, 3)``; None where it is not known.
     """
     return [*flaws(users), *_Checks(users, existing, version).run()]
 
 
 def listed(wrong: list[str]) -> str:
-    """Return the problems as a message goes on with them."""
+    """Return the problems as the end of a message: a single one as a sentence, several as a list."""
     return f" {wrong[0]}" if len(wrong) == 1 else "".join(f"\n- {problem}" for problem in wrong)
 
 
 def unknown_passwords(users: list[User], existing: Mapping[str, Any], credentials: Credentials | None) -> Iterator[str]:
-    """Yield what keeps passwords that are to be set from being known.
+    """Yield why the password of a user, which is to be set, cannot be found.
 
     :param credentials: the directory of generated passwords; None where none is named.
     """
@@ -70,10 +69,10 @@ def unknown_passwords(users: list[User], existing: Mapping[str, Any], credential
 
 
 def with_purged(users: list[User], existing: Mapping[str, Any], purge: str, force: bool) -> list[User]:
-    """Return the declared users, with what is to be purged declared absent.
+    """Return the declared users, with everything to be purged declared absent.
 
     :param purge: ``none``, ``indexes`` of declared users alone, or ``users`` with all that is theirs too.
-    :param force: whether what has packages, or is a base of what stays, goes as well.
+    :param force: whether an index is deleted too that has packages, or is a base of one that stays.
     """
     if purge == "none":
         return users
@@ -81,11 +80,11 @@ def with_purged(users: list[User], existing: Mapping[str, Any], purge: str, forc
     for user in users:
         indexes = existing.get(user.name, {}).get("indexes", {}) if not user.absent and user.name != "root" else ()
         undeclared = sorted(set(indexes) - {index.name for index in user.indexes})
-        gone = [
+        purged_indexes = [
             Index(user.name, name, f"purge of index {user.name}/{name}", absent=True, force=force, purged=True)
             for name in undeclared
         ]
-        found.append(replace(user, indexes=(*user.indexes, *gone)) if gone else user)
+        found.append(replace(user, indexes=(*user.indexes, *purged_indexes)) if purged_indexes else user)
     if purge == "users":
         found += [
             User(name, f"purge of user {name}", absent=True, force=force, purged=True)
@@ -94,14 +93,14 @@ def with_purged(users: list[User], existing: Mapping[str, Any], purge: str, forc
     return found
 
 
-def with_packages(users: list[User], existing: Mapping[str, Any], client: Client) -> Iterator[str]:
-    """Tell what has packages and would be purged without force. Those of a mirror are not its own."""
+def purge_problems(users: list[User], existing: Mapping[str, Any], client: Client) -> Iterator[str]:
+    """Yield which indexes to be purged hold packages, unless that is forced. A mirror's packages do not count."""
     for user in users:
         indexes = existing.get(user.name, {}).get("indexes", {})
-        going = [(index.where, index.name) for index in user.indexes if index.purged and not index.force]
+        purged = [(index.where, index.name) for index in user.indexes if index.purged and not index.force]
         if user.purged and not user.force:
-            going = [(user.where, name) for name in sorted(indexes)]
-        for where, name in going:
+            purged = [(user.where, name) for name in sorted(indexes)]
+        for where, name in purged:
             path = f"{user.name}/{name}"
             mirror = indexes[name].get("type") == "mirror"
             projects = [] if mirror else sorted(client.get_json(f"/{path}")["projects"])
@@ -114,7 +113,7 @@ def with_packages(users: list[User], existing: Mapping[str, Any], client: Client
 
 
 def open_upload_problems(users: list[User]) -> list[str]:
-    """Return which declared stages open uploads to everybody, which a server behind the collection's nginx cannot."""
+    """Return which declared stages open uploads to everybody, which the collection's nginx does not allow."""
     return [
         f"{index.where}: {key} holds ':ANONYMOUS:', and nginx lets nobody upload without a login; name who may, or say "
         "':AUTHENTICATED:' for all devpi users"
@@ -131,16 +130,16 @@ class _Checks:
         self.existing = existing
         self.version = version
         self.present = {user.name for user in users if not user.absent}
-        self.gone = {user.name for user in users if user.absent}
+        self.absent_users = {user.name for user in users if user.absent}
         self.declared = {index.path: index for user in users for index in user.indexes}
-        self.there = indexes_of(existing)
+        self.existing_indexes = indexes_of(existing)
 
     def run(self) -> Iterator[str]:
         for user in self.users:
             yield from self.user(user)
             for index in user.indexes:
                 yield from (f"{index.where}: {problem}" for problem in self.index(index))
-        _dummy, cycles = order(self.declared, self.there)
+        _dummy, cycles = order(self.declared, self.existing_indexes)
         for cycle in cycles:
             concerned = [self.declared[path].where for path in cycle if path in self.declared]
             yield f"{concerned[0]}: bases form a cycle, {' → '.join(cycle)}; take one of them out of the other's bases"
@@ -158,24 +157,26 @@ class _Checks:
                 f"{', '.join(indexes)} with all packages; say force: true if that is meant"
             )
         for name in indexes:
-            yield from (f"{user.where}: {problem}" for problem in self.still_a_base(f"{user.name}/{name}", user))
+            yield from (
+                f"{user.where}: {problem}" for problem in self.still_a_base_problems(f"{user.name}/{name}", user)
+            )
 
     def index(self, index: Index) -> Iterator[str]:
-        observed = self.there.get(index.path)
+        observed = self.existing_indexes.get(index.path)
         if index.absent:
             if observed is not None and not observed.get("volatile", True) and not (index.force or index.purged):
                 yield (
                     "this index is not volatile, so its packages are meant to stay; say force: true to delete it with "
                     "all of them"
                 )
-            if observed is not None and index.user not in self.gone:
-                yield from self.still_a_base(index.path, index)
+            if observed is not None and index.user not in self.absent_users:
+                yield from self.still_a_base_problems(index.path, index)
             return
-        there = index.type if observed is None else observed.get("type", "stage")
-        if index.type and index.type != there:
+        current_type = index.type if observed is None else observed.get("type", "stage")
+        if index.type and index.type != current_type:
             yield (
-                f"type {index.type} is declared and the index is a {there}, which devpi cannot change; choose another "
-                "name, or delete the index first (state: absent)"
+                f"type {index.type} is declared and the index is a {current_type}, which devpi cannot change; choose "
+                "another name, or delete the index first (state: absent)"
             )
         yield from inexpressible(index.keys, self.version)
         mirror = index.kind(observed) == "mirror"
@@ -189,7 +190,7 @@ class _Checks:
                     f"{key} is known to devpi-server {'.'.join(map(str, SINCE[key]))} and newer and "
                     f"{'.'.join(map(str, self.version))} answers; drop it, or upgrade the server"
                 )
-        if mirror and observed is None and "mirror_url" not in index.keys:
+        if mirror and observed is None and "mirror_url" not in index.keys and index.path != "root/pypi":
             yield "a mirror needs a mirror_url; give the address of its upstream's simple page"
         for base in index.keys.get("bases", ()):
             yield from self.base(base)
@@ -202,27 +203,31 @@ class _Checks:
         if not is_path(base):
             return
         declared = self.declared.get(base)
-        if base.partition("/")[0] in self.gone or (declared is not None and declared.absent):
+        if base.partition("/")[0] in self.absent_users or (declared is not None and declared.absent):
             yield f"base {base} is declared absent; drop it from bases, or keep it"
-        elif declared is None and base not in self.there:
-            guess = _guess(base, [*self.declared, *self.there], "declare it, or correct the name")
+        elif declared is None and base not in self.existing_indexes:
+            guess = _guess(base, [*self.declared, *self.existing_indexes], "declare it, or correct the name")
             yield f"base {base} neither exists nor is declared; {guess}"
 
     def principal(self, key: str, principal: str) -> Iterator[str]:
-        if principal in self.gone:
+        if principal in self.absent_users:
             yield f"{key} holds {principal!r}, who is declared absent; drop it from {key}"
         elif principal not in self.present and principal not in self.existing:
             guess = _guess(principal, [*self.present, *self.existing], "declare that user, or correct the name")
             yield f"{key} holds {principal!r}, a user who neither exists nor is declared; {guess}"
 
-    def still_a_base(self, path: str, gone: User | Index) -> Iterator[str]:
-        if gone.force:
+    def still_a_base_problems(self, path: str, removed: User | Index) -> Iterator[str]:
+        if removed.force:
             return
-        option = "purge_force" if gone.purged else "force"
-        for other, config in self.there.items():
+        option = "purge_force" if removed.purged else "force"
+        for other, config in self.existing_indexes.items():
             declared = self.declared.get(other)
-            goes = other.split("/")[0] in self.gone or (declared is not None and declared.absent)
-            if not goes and (declared is None or "bases" not in declared.keys) and path in config.get("bases", ()):
+            is_removed = other.split("/")[0] in self.absent_users or (declared is not None and declared.absent)
+            if (
+                not is_removed
+                and (declared is None or "bases" not in declared.keys)
+                and path in config.get("bases", ())
+            ):
                 yield f"{path} is a base of {other}; take it out of the bases there, or say {option}: true"
 
 

@@ -26,11 +26,15 @@ from urllib.parse import quote, urlsplit
 
 from ansible.module_utils.basic import env_fallback
 from ansible.module_utils.urls import Request, make_context
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import accounts_on, listeners_on, named
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import (
+    accounts_on,
+    grouped_by_process,
+    listeners_on,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account import find
 
 RETRY_AFTER = (0.2, 0.6)  # seconds before the second and the third attempt of a read
-# Of the plugin devpi-tokens; what the server gives for a login is shorter and begins otherwise.
+# A token of the plugin devpi-tokens. What the server returns for a login is shorter and begins otherwise.
 TOKEN = re.compile(r"devpi-[A-Za-z0-9_=-]{60,}")
 BUSY = (502, 503, 504)  # what a proxy answers while devpi-server restarts
 SIMPLE_PAGE = "application/vnd.pypi.simple.v1+json"  # PEP 691
@@ -52,12 +56,12 @@ def connection_options() -> dict[str, Any]:
     }
 
 
-# What the registry of all Python packages takes as the user of a token
+# The user name with which PyPI takes a token
 NO_USER = "__token__"
 
 
 class ClientError(Exception):
-    """Something between us and the server went wrong; the message says what was asked, of which URL, and what to do."""
+    """A request failed; the message names the request with its URL, the reason and the way out."""
 
 
 class BadOption(ClientError):
@@ -77,7 +81,7 @@ class Unreachable(ClientError):
         self.passing = passing
 
 
-class Stranger(ClientError):
+class ForeignListener(ClientError):
     """A process of another account than the server's listens at the address."""
 
 
@@ -86,7 +90,7 @@ class NotDevpi(ClientError):
 
 
 class UnsupportedServer(ClientError):
-    """A devpi-server answered whose dialect this client does not speak."""
+    """The devpi-server that answered speaks a dialect that this client does not know."""
 
 
 class WrongPassword(ClientError):
@@ -112,13 +116,13 @@ class RequestFailed(ClientError):
         self.status = status
 
 
-class Closed(RequestFailed):
-    """What stands in front of the server keeps it from who asks: 401 where it wants a login, 403 where none helps."""
+class AccessDenied(RequestFailed):
+    """A proxy in front of the server refused the request: 401 where it wants a login, 403 where no login helps."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server said: the HTTP status, and of its JSON the ``result`` and the ``message``."""
+    """An answer of the server: the HTTP status, and of its JSON the ``result`` and the ``message``."""
 
     status: int
     result: Any
@@ -130,7 +134,7 @@ class Client:
 
     :param url: of the server, with the path where it lives behind a proxy; without credentials.
     :param username: who logs in, when a login is needed.
-    :param password: or a token of devpi-tokens, which needs no login; None where none is known.
+    :param password: a password, or a token of devpi-tokens, which needs no login; None where neither is known.
     :param check_mode: refuse every request that could change something.
     :param validate_certs: verify the server's TLS certificate.
     :param ca_path: a bundle of CA certificates to trust in place of the system's.
@@ -138,9 +142,9 @@ class Client:
     :param client_key: the key of ``client_cert``, in PEM.
     :param proxy: use the proxy that the environment names; never done for loopback addresses.
     :param timeout: in seconds, for connecting and for each read.
-    :param server_user: the account of this host that the server runs as: nothing is sent to a process of another. None
-        where whoever answers is taken for the server, as one on another host is.
-    :raises BadOption: the URL, a certificate or a key cannot be used, or the username is nobody's.
+    :param server_user: the account of this host that the server runs as; nothing is sent to a process of another
+        account. With None, as for a server on another host, requests are sent to whoever listens.
+    :raises BadOption: the URL, a certificate or a key cannot be used, or no devpi user can have the username.
     """
 
     def __init__(
@@ -169,14 +173,12 @@ class Client:
         try:
             parts = urlsplit(self.url)
             self.host = parts.hostname or ""
-            # One that is no number raises here.
+            # A port that is no number raises ValueError here.
             self._port = parts.port or (443 if parts.scheme == "https" else 80)
         except ValueError as error:
             raise BadOption(f"url {url!r} is no address ({error}); write it as http://127.0.0.1:3141") from error
         if parts.username or parts.password:
-            raise BadOption(
-                f"url with credentials in front of {self.host}; take them out and use username and password"
-            )
+            raise BadOption(f"url has credentials in front of {self.host}; take them out and use username and password")
         if parts.scheme not in ("http", "https") or not self.host or parts.query or parts.fragment:
             raise BadOption(f"url {url!r} is no address of a server; write it as http://127.0.0.1:3141")
         if username == NO_USER and password is not None:
@@ -185,7 +187,7 @@ class Client:
             )
         self.plain = parts.scheme == "http"
         try:
-            # Made once: by default all CA certificates are read anew for each request, over plain http too.
+            # Made once: otherwise each request would read all CA certificates again, over plain http too.
             context = (
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 if self.plain
@@ -194,8 +196,8 @@ class Client:
                 )
             )
         except (OSError, ValueError) as error:
-            named = ", ".join(each for each in (ca_path, client_cert, client_key) if each)
-            raise BadOption(f"ca_path, client_cert or client_key cannot be used ({named}): {error}") from error
+            files = ", ".join(each for each in (ca_path, client_cert, client_key) if each)
+            raise BadOption(f"ca_path, client_cert or client_key cannot be used ({files}): {error}") from error
         self._request = Request(
             http_agent="wheelhouse.devpi",
             # Credentials must not follow to another host, and a write must not arrive there as a read.
@@ -221,10 +223,12 @@ class Client:
         return dict(self._read(path, SIMPLE_PAGE))
 
     def _read(self, path: str, accept: str) -> Any:
-        return self._patiently("GET", path, accept=accept).result
+        return self._send_with_retries("GET", path, accept=accept).result
 
-    def _patiently(self, method: str, path: str, body: Mapping[str, Any] | None = None, **options: str) -> Answer:
-        """Send what changes nothing, up to three times."""
+    def _send_with_retries(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, **options: str
+    ) -> Answer:
+        """Send a request that changes nothing, up to three times."""
         for pause in RETRY_AFTER:
             try:
                 return self._send(method, path, body, **options)
@@ -256,7 +260,7 @@ class Client:
         self._token = self._login(self.username, self.password)
 
     def is_password(self, username: str, password: str) -> bool:
-        """Whether the password is the user's now, found out by a login. The client stays who it is."""
+        """Whether a login with the password succeeds. The client's own login stays as it is."""
         try:
             self._login(username, password)
         except WrongPassword:
@@ -264,16 +268,16 @@ class Client:
         return True
 
     def with_token(self, username: str, token: str) -> Client:
-        """Return a client of the same server that is the user by a token of devpi-tokens, without a login."""
+        """Return a client of the same server that acts as the user by a token of devpi-tokens, without a login."""
         other = copy.copy(self)
         other.username, other.password, other._token = username, None, token
         return other
 
     def _login(self, username: str, password: str) -> str:
         try:
-            result = self._patiently("POST", "/+login", {"user": username, "password": password}).result
+            result = self._send_with_retries("POST", "/+login", {"user": username, "password": password}).result
         except RequestFailed as error:
-            if error.status != 401 or isinstance(error, Closed):
+            if error.status != 401 or isinstance(error, AccessDenied):
                 raise
             raise WrongPassword(
                 f"POST {self.url}/+login: the server does not take the password given for {username}; correct it, "
@@ -282,7 +286,7 @@ class Client:
         return str(result["password"])
 
     def put(self, path: str, body: Mapping[str, Any]) -> Answer:
-        """Create what is at the path."""
+        """Create the object at the path."""
         return self._write("PUT", path, body)
 
     def patch(self, path: str, body: Mapping[str, Any]) -> Answer:
@@ -297,14 +301,14 @@ class Client:
         """Upload a release file to an index, as twine does.
 
         :param path: of the index, ``/alice/dev/``.
-        :param fields: of the form, ``:action`` among them; one that has several values comes several times.
+        :param fields: of the form, ``:action`` among them; a field with several values is repeated.
         """
         parts = [("content", filename, content), *((name, None, text.encode()) for name, text in fields)]
         boundary = secrets.token_hex(16)
         return self._write("POST", path, _multipart(parts, boundary), f"multipart/form-data; boundary={boundary}")
 
     def delete(self, path: str) -> Answer:
-        """Delete what is at the path."""
+        """Delete the object at the path."""
         return self._write("DELETE", path, None)
 
     def _write(
@@ -324,11 +328,11 @@ class Client:
         accept: str = "application/json",
     ) -> Answer:
         url = self.url + quote(path, safe="/+@?=")
-        asked = f"{method} {url}"
+        request_line = f"{method} {url}"
         headers = {"Accept": accept}
         if is_loopback(self.host):
-            # Whatever address a server of this machine was given for its clients, it answers as one that is asked here;
-            # with a path in that address it would send each request for / away.
+            # The server may be configured with another address for its clients, and would redirect each request for /
+            # to the path in it. With this header it takes the address that is asked here for its own.
             headers["X-Outside-URL"] = self.url
         if self._token is not None:
             headers["X-Devpi-Auth"] = base64.b64encode(f"{self.username}:{self._token}".encode()).decode()
@@ -336,72 +340,74 @@ class Client:
         if body is not None:
             headers["Content-Type"] = content_type
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self._prove_holder(asked)
+        self._verify_listener(request_line)
         try:
             with self._request.open(method, url, data=data, headers=headers) as response:
-                return self._answer(asked, response.status, response.headers, response.read())
+                return self._answer(request_line, response.status, response.headers, response.read())
         except urllib.error.HTTPError as error:
             with error:
-                answer = self._answer(asked, error.code, error.headers, error.read())
+                answer = self._answer(request_line, error.code, error.headers, error.read())
             raise RequestFailed(
-                f"{asked}: devpi-server {self.release} answered {answer.status}"
+                f"{request_line}: devpi-server {self.release} answered {answer.status}"
                 f"{': ' + answer.message if answer.message else ''}; {self._way_out(answer.status)}",
                 answer.status,
             ) from None
         except (OSError, http.client.HTTPException) as error:
-            raise self._unreachable(asked, error) from error
+            raise self._unreachable(request_line, error) from error
 
-    def _prove_holder(self, asked: str) -> None:
-        """Have the kernel say who listens there: while the server does not run, any account can take its place."""
+    def _verify_listener(self, request_line: str) -> None:
+        """Refuse to send to another account's process: while the server does not run, any account can take its port."""
         if self._server_user is None:
             return
         account = find(self._server_user)
-        there = accounts_on(self.host, self._port)
-        if not there:
-            raise self._unreachable(asked, ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED)))
-        if account is None or there != {account.pw_uid}:
+        accounts = accounts_on(self.host, self._port)
+        if not accounts:
+            raise self._unreachable(
+                request_line, ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+            )
+        if account is None or accounts != {account.pw_uid}:
             strangers = [
                 each
                 for each in listeners_on(self.host, self._port)
                 if account is None or each.accounts != {account.pw_uid}
             ]
-            others = [f"process {described}" for described, _addresses in named(strangers)]
-            raise Stranger(
-                f"{asked} was not sent, for port {self._port} on {os.uname().nodename} is held by "
+            others = [f"process {described}" for described, _addresses in grouped_by_process(strangers)]
+            raise ForeignListener(
+                f"{request_line} was not sent, for port {self._port} on {os.uname().nodename} is held by "
                 f"{' and '.join(others) or 'another account'}, and not by a server of {self._server_user} "
                 "(server_user); stop that process, start devpi-server, and run again"
             )
 
-    def _answer(self, asked: str, status: int, headers: Message, content: bytes) -> Answer:
+    def _answer(self, request_line: str, status: int, headers: Message, content: bytes) -> Answer:
         if status >= 500 and not headers.get("X-Devpi-Server-Version"):
-            # A proxy whose server is away, or waitress around a devpi-server that broke.
+            # A proxy whose server does not answer, or waitress after devpi-server failed.
             raise RequestFailed(
-                f"{asked}: {headers.get('Server', 'a proxy')} answered {status} in place of devpi-server; "
+                f"{request_line}: {headers.get('Server', 'a proxy')} answered {status} in place of devpi-server; "
                 "look whether devpi-server runs behind it, and at its log",
                 status,
             )
         if status in (401, 403) and not headers.get("X-Devpi-Server-Version"):
-            raise Closed(
-                f"{asked}: {headers.get('Server', 'a proxy')} answered {status} in place of devpi-server; "
+            raise AccessDenied(
+                f"{request_line}: {headers.get('Server', 'a proxy')} answered {status} in place of devpi-server; "
                 f"{self._way_in(status)}, or correct url if no devpi-server is behind it",
                 status,
             )
         if 300 <= status < 400 and status != 304:
             raise NotDevpi(
-                f"{asked}: the answer is a redirect to {headers.get('Location', 'nowhere')}, which is not followed; "
-                "name the address of devpi-server itself as url"
+                f"{request_line}: the answer is a redirect to {headers.get('Location', 'nowhere')}, which is not "
+                "followed; name the address of devpi-server itself as url"
             )
         version = headers.get("X-Devpi-Server-Version")
         if not version:
             raise NotDevpi(
-                f"{asked}: {headers.get('Server', 'something')} answered {status} without the header "
+                f"{request_line}: {headers.get('Server', 'something')} answered {status} without the header "
                 "X-Devpi-Server-Version; it is no devpi-server, or a proxy drops its headers: look at url"
             )
         self.release = version
         self.version = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
         if self.version[:1] not in ((6,), (7,)):
             raise UnsupportedServer(
-                f"{asked}: devpi-server {version} answered; this collection speaks to 6.x and 7.x alone"
+                f"{request_line}: devpi-server {version} answered; this collection speaks to 6.x and 7.x alone"
             )
         try:
             parsed = json.loads(content or b"{}")
@@ -413,9 +419,9 @@ class Client:
         # An upload is answered with an empty page.
         if status < 400 and content and not ({"files"} if page else {"result", "message"}) & set(parsed):
             raise NotDevpi(
-                f"{asked}: the answer {status} is not devpi's JSON; look whether a proxy on the way changes it"
+                f"{request_line}: the answer {status} is not devpi's JSON; look whether a proxy on the way changes it"
             )
-        # Of a refused upload the message is blank and the title says why.
+        # For a refused upload the message is blank and the title gives the reason.
         message = " ".join(str(parsed.get("message", "")).split()) or str(parsed.get("title", ""))
         return Answer(status, parsed if page else parsed.get("result"), message)
 
@@ -424,7 +430,7 @@ class Client:
             return f"it does not take the login of {self.username}: correct username and password"
         if status == 401:
             return "it wants a login: give username and password, or a token in place of the password"
-        return "it keeps this from who asks: have it opened to this machine"
+        return "it lets nobody read this from here: have it opened to this machine"
 
     def _way_out(self, status: int) -> str:
         if status in (401, 403):
@@ -433,28 +439,30 @@ class Client:
             return "the server's log says why"
         return "correct what is named, or look at the server's log"
 
-    def _unreachable(self, asked: str, error: Exception) -> Unreachable:
+    def _unreachable(self, request_line: str, error: Exception) -> Unreachable:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         if isinstance(reason, ssl.SSLCertVerificationError):
             return Unreachable(
-                f"{asked}: the certificate of {self.host} is not trusted ({reason.verify_message}); "
+                f"{request_line}: the certificate of {self.host} is not trusted ({reason.verify_message}); "
                 "name the bundle with its CA as ca_path"
             )
         if isinstance(reason, ssl.SSLError):
-            return Unreachable(f"{asked}: no TLS connection ({reason}); look at url, client_cert and client_key")
+            return Unreachable(f"{request_line}: no TLS connection ({reason}); look at url, client_cert and client_key")
         if isinstance(reason, socket.timeout):
             return Unreachable(
-                f"{asked}: no answer in {self._request.timeout} s; look at the server's log, or raise timeout"
+                f"{request_line}: no answer in {self._request.timeout} s; look at the server's log, or raise timeout"
             )
         if isinstance(reason, socket.gaierror):
-            return Unreachable(f"{asked}: the name {self.host} is not known; look at url")
+            return Unreachable(f"{request_line}: the name {self.host} is not known; look at url")
         if isinstance(reason, OSError) and reason.errno == errno.ECONNREFUSED:
             return Unreachable(
-                f"{asked}: nothing listens there (connection refused); start devpi-server, or look at url",
+                f"{request_line}: nothing listens there (connection refused); start devpi-server, or look at url",
                 refused=True,
                 passing=True,
             )
-        return Unreachable(f"{asked}: no answer ({reason}); look at url and whether devpi-server runs", passing=True)
+        return Unreachable(
+            f"{request_line}: no answer ({reason}); look at url and whether devpi-server runs", passing=True
+        )
 
 
 def is_loopback(host: str) -> bool:

@@ -1,7 +1,7 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The way from declared users to a server that has them: declared, session, checks, plan, apply, each entered once."""
+"""Brings a server to the declared users, with the modules session, checks, plan and apply in this order."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._apply import app
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._checks import (
     listed,
     problems,
+    purge_problems,
     unknown_passwords,
-    with_packages,
     with_purged,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import ClientError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import CredentialsError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import User, mirror_passwords
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._plan import Change, diff, plan
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._session import connect, found, kept_passwords
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._session import connect, existing_users, kept_passwords
 
 
 def converge(module: AnsibleModule, users: list[User], purge: str = "none", purge_force: bool = False) -> None:
-    """Bring the server to what is declared and end the module.
+    """Bring the server to the declared state and end the module.
 
     :param module: with the options of the connection and ``credentials_dir``.
     :param users: the declared users; what they do not mention stays as it is, unless it is purged.
@@ -38,22 +38,22 @@ def converge(module: AnsibleModule, users: list[User], purge: str = "none", purg
     try:
         credentials = kept_passwords(module)
         client = connect(module, credentials)
-        existing = found(module, client)
+        existing = existing_users(module, client)
         users = with_purged(users, existing, purge, purge_force)
         wrong = [
             *problems(users, existing, client.version),
             *unknown_passwords(users, existing, credentials),
-            *with_packages(users, existing, client),
+            *purge_problems(users, existing, client),
         ]
         if wrong:
             module.fail_json(msg="Nothing was changed." + listed(wrong))
-        # Of a server that is not there yet, nobody has another password.
+        # A server that does not run yet has no other password for anybody.
         fresh = client.version is None
         steps = plan(users, existing, credentials, (lambda user, password: True) if fresh else client.is_password)
-        gone = [user.name for user in users if user.purged]
-        gone += [index.path for user in users for index in user.indexes if index.purged]
-        if gone:
-            module.warn(f"purge deletes {', '.join(gone)}")
+        purged = [user.name for user in users if user.purged]
+        purged += [index.path for user in users for index in user.indexes if index.purged]
+        if purged:
+            module.warn(f"purge deletes {', '.join(purged)}")
         if steps and not fresh:
             client.login()
         if not module.check_mode:
@@ -72,7 +72,7 @@ def converge(module: AnsibleModule, users: list[User], purge: str = "none", purg
             step.user: str(credentials.path(step.user)) for step in steps if credentials is not None and step.generates
         }
     if "purge" in module.params:
-        result["purged"] = gone
+        result["purged"] = purged
     if module._diff:
         result["diff"] = diff(steps)
     module.exit_json(**result)

@@ -15,7 +15,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._draft import dra
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import exposed, unfit
 
 LONGEST = 65536
-# Drafts of all passwords have one name, so that each run finds what a killed one left. No devpi user's has a + in it.
+# Drafts of all passwords have one name, so that each run finds what a killed one left. No devpi user's name has a +.
 DRAFT_OF, DRAFT = "password", "+draft"
 
 
@@ -26,7 +26,7 @@ class CredentialsError(Exception):
 class Credentials:
     """The directory that holds generated passwords.
 
-    It is absent, empty, or ours: what is in it are files that no other account can read, each of one line.
+    It is absent, empty, or ours: it holds only files of one line that no other account can read.
 
     :param directory: made with mode 0700 when the first password is written.
     """
@@ -51,9 +51,9 @@ class Credentials:
         return self.directory / user
 
     def examine(self, apart: str = "") -> None:
-        """Make sure that the directory can be used for passwords; it need not be there.
+        """Make sure that the directory can be used for passwords; it need not exist.
 
-        :param apart: the name of a file that is looked at by itself.
+        :param apart: the name of a file that the caller checks.
         :raises CredentialsError: it is not fit, others can change it, or it holds what is not ours.
         """
         if self._examined:
@@ -82,19 +82,19 @@ class Credentials:
         self._examined = True
 
     def _examine(self, handle: int, apart: str) -> None:
-        seen = os.fstat(handle)
-        if seen.st_uid not in (0, os.geteuid()):
+        info = os.fstat(handle)
+        if info.st_uid not in (0, os.geteuid()):
             raise CredentialsError(
-                f"credentials_dir {self._given} belongs to another account ({seen.st_uid}) than the one that runs "
+                f"credentials_dir {self._given} belongs to another account ({info.st_uid}) than the one that runs "
                 "this; name a directory of its own"
             )
-        if seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise CredentialsError(f"{self.directory} can be written by others; chmod 0700 it")
         with os.scandir(handle) as entries:
             names = [entry.name for entry in entries]
-        self._closed = not seen.st_mode & 0o077
+        self._closed = not info.st_mode & 0o077
         for name in names:
-            if name != apart and not _like_ours(name, handle, self._closed):
+            if name != apart and not _is_password_file(name, handle, self._closed):
                 raise CredentialsError(
                     f"credentials_dir {self._given} holds {name}, which is no file of a password that only its owner "
                     "can read; name a directory that is empty or not there, or move that file away"
@@ -116,7 +116,7 @@ class Credentials:
             what = "is a link" if path.is_symlink() else error.strerror
             raise CredentialsError(f"{path}: {what}; it should hold the password of {user} and a newline") from error
         try:
-            password = _content(handle, path, user, self._closed)
+            password = _read_password(handle, path, user, self._closed)
         finally:
             os.close(handle)
         return password
@@ -130,14 +130,14 @@ class Credentials:
     def obtain(self, user: str) -> str:
         """Return the password in the user's file, which is made with a new password where it is missing.
 
-        The file appears whole or not at all and is never readable by others. One that another run made meanwhile wins,
-        and the draft of one that is at work stays.
+        The file appears whole or not at all and is never readable by others. A file that another run made meanwhile
+        wins, and the draft of a run that is at work stays.
 
         :raises CredentialsError: the file cannot be read or written.
         """
-        there = self.read(user)
-        if there is not None:
-            return there
+        existing = self.read(user)
+        if existing is not None:
+            return existing
         password = secrets.token_urlsafe(24)
         try:
             for above in reversed([each for each in self.directory.parents if not each.exists()]):
@@ -158,17 +158,17 @@ class Credentials:
         return password
 
 
-def _content(handle: int, path: Path, user: str, closed: bool) -> str:
+def _read_password(handle: int, path: Path, user: str, closed: bool) -> str:
     """Return what the file of a password holds, without the newline at its end."""
-    seen = os.fstat(handle)
-    if not stat.S_ISREG(seen.st_mode):
+    info = os.fstat(handle)
+    if not stat.S_ISREG(info.st_mode):
         raise CredentialsError(f"{path} is no file; it should be one that holds the password of {user} and a newline")
-    if seen.st_uid not in (0, os.geteuid()):
+    if info.st_uid not in (0, os.geteuid()):
         raise CredentialsError(
-            f"{path} belongs to another account ({seen.st_uid}), which knows and can change what is in it; write the "
+            f"{path} belongs to another account ({info.st_uid}), which knows and can change what is in it; write the "
             f"password of {user} into a file of the account that runs this"
         )
-    if seen.st_mode & 0o077 and not closed:
+    if info.st_mode & 0o077 and not closed:
         raise CredentialsError(f"{path} can be read by others; chmod 0600 it, and give {user} another password")
     try:
         password = os.read(handle, LONGEST).decode("utf-8").rstrip("\r\n")
@@ -181,7 +181,7 @@ def _content(handle: int, path: Path, user: str, closed: bool) -> str:
     return password
 
 
-def _like_ours(name: str, directory: int, closed: bool) -> bool:
+def _is_password_file(name: str, directory: int, closed: bool) -> bool:
     """Whether a file is as we make those of passwords and tokens."""
     try:
         handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
@@ -190,10 +190,10 @@ def _like_ours(name: str, directory: int, closed: bool) -> bool:
     except OSError:
         return False
     try:
-        seen = os.fstat(handle)
+        info = os.fstat(handle)
         return (
-            stat.S_ISREG(seen.st_mode)
-            and (closed or not seen.st_mode & 0o077)
+            stat.S_ISREG(info.st_mode)
+            and (closed or not info.st_mode & 0o077)
             and b"\n" not in os.read(handle, LONGEST).rstrip(b"\r\n")
         )
     finally:

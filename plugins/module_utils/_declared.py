@@ -1,7 +1,7 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the options declare: users with their indexes, in one spelling, and what is wrong with it by its values alone.
+"""The declared users with their indexes, in one spelling, and what is wrong with them by their values alone.
 
 Names and keys are those of devpi-server 6.15 to 6.20 (``devpi_server.model`` and ``devpi_server.mirror``); ``_dialect``
 translates for 7.
@@ -73,8 +73,15 @@ USER_OPTIONS: dict[str, Any] = {
 
 # The keys of 6 and of 7 with the address of a mirror's upstream
 UPSTREAMS = ("mirror_url", "remote_url")
+# What devpi-init makes of root/pypi. One that is declared without an upstream is made like this.
+ROOT_PYPI: dict[str, Any] = {
+    "mirror_url": "https://pypi.org/simple/",
+    "mirror_web_url_fmt": "https://pypi.org/project/{name}/",
+    "title": "PyPI",
+    "volatile": False,
+}
 
-# What only an option of its own may set, and which one that is
+# The keys that have an option of their own, each with its option's name; ``options`` must not hold them
 NAMED = {alias: name for name, option in INDEX_OPTIONS.items() for alias in (name, *option.get("aliases", ()))}
 
 SPECIAL_PRINCIPALS = (":ANONYMOUS:", ":AUTHENTICATED:")
@@ -93,7 +100,7 @@ class Index:
     :param keys: only what was declared, in the server's spelling, plugin keys included.
     :param plugin_keys: what ``options`` holds; what has an option of its own is refused there.
     :param where: how messages call it, ``devpi_users[2].indexes[0] (alice/dev)``.
-    :param purged: nobody declared it, and it goes for that; it has no packages, or they may go too.
+    :param purged: whether it is deleted because nobody declared it; then it has no packages, or these may go too.
     """
 
     user: str
@@ -126,8 +133,8 @@ class User:
     :param password_hash: what devpi-server is to keep in the place of a hash of its own making; never shown either.
     :param update_password: whether the password also holds for a user who exists.
     :param credential_option: what the option with the password is called.
-    :param known: the user exists or is declared elsewhere, and is no object of this declaration: its indexes are.
-    :param purged: as an index's.
+    :param known: whether the user exists or is declared elsewhere, and only its indexes are declared here.
+    :param purged: whether it is deleted because nobody declared it.
     """
 
     name: str
@@ -147,7 +154,7 @@ class User:
 def parse(users: Iterable[Mapping[str, Any]], where: str) -> list[User]:
     """Return the declared users in one spelling.
 
-    :param users: dictionaries as ``USER_OPTIONS`` leaves them: all options there, None where undeclared.
+    :param users: dictionaries with all ``USER_OPTIONS``, None for those that are not declared.
     :param where: the variable or option that holds them, for messages.
     """
     return [
@@ -217,7 +224,7 @@ def normalised(key: str, value: Any) -> Any:
 
 
 def secrets_in(value: object) -> set[str]:
-    """Return what no output may hold of parameters that are wrong in any way, for a module's ``no_log_values``.
+    """Return the secrets in parameters of whatever form, even a wrong one, for a module's ``no_log_values``.
 
     :param value: the parameters as they were given; all under a key that looks like ``password`` is a secret.
     """
@@ -231,7 +238,7 @@ def secrets_in(value: object) -> set[str]:
         for each in value:
             found |= secrets_in(each)
     elif isinstance(value, str) and re.search(r"pass\w*['\"]?\s*[:=]", value, re.IGNORECASE):
-        # Whole users in the place of a text.
+        # This text may hold whole users.
         found.add(value)
     return found
 
@@ -257,9 +264,9 @@ def mirror_passwords(index: Mapping[str, Any]) -> set[str]:
 
 def flaws(users: list[User]) -> Iterator[str]:
     """Yield what is wrong with declared users whatever the server holds, one sentence for each: place and way out."""
-    seen: dict[str, str] = {}
+    places: dict[str, str] = {}
     for user in users:
-        yield from _flaws_of_object(user, user.name, "user", seen)
+        yield from _flaws_of_object(user, user.name, "user", places)
         yield from flaws_of_password(user.password or "", user.where)
         if user.password_hash is not None:
             yield from flaws_of_hash(user)
@@ -268,15 +275,15 @@ def flaws(users: list[User]) -> Iterator[str]:
         for index in user.indexes:
             if user.absent and not index.absent:
                 yield f"{index.where}: belongs to a user who is declared absent; drop the one or the other"
-            yield from _flaws_of_object(index, index.path, "index", seen)
+            yield from _flaws_of_object(index, index.path, "index", places)
             if not index.absent:
                 yield from (f"{index.where}: {flaw}" for flaw in _flaws_of_index(index))
 
 
-def _flaws_of_object(each: User | Index, path: str, kind: str, seen: dict[str, str]) -> Iterator[str]:
-    if path in seen:
-        yield f"{each.where}: this {kind} is declared by {seen[path]} already; join the two"
-    seen.setdefault(path, each.where)
+def _flaws_of_object(each: User | Index, path: str, kind: str, places: dict[str, str]) -> Iterator[str]:
+    if path in places:
+        yield f"{each.where}: this {kind} is declared by {places[path]} already; join the two"
+    places.setdefault(path, each.where)
     yield from flaws_of_name(each.name, kind, each.where)
     for key, value in each.keys.items():
         yield from _unstorable(key, value, each.where)
@@ -292,7 +299,7 @@ def _flaws_of_index(index: Index) -> Iterator[str]:
     for key in index.plugin_keys:
         if key in NAMED:
             write = "it" if NAMED[key] == key else NAMED[key]
-            yield f"options holds {key}, which is a key of its own; write {write} beside options"
+            yield f"options holds {key}, which has an option of its own; write {write} beside options"
         elif index.keys[key] is None:
             yield f"options.{key} is null, which devpi-server fails on; give it a value or drop it"
     if not str(index.keys.get("mirror_url", "http://")).startswith(("http://", "https://")):
@@ -348,7 +355,7 @@ def flaws_of_password(password: str, where: str) -> Iterator[str]:
     if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in password):
         yield (
             f"{where}: the password holds a newline or another control character, which no prompt takes; "
-            "remove it (from a file it comes off with the filter trim)"
+            "remove it (the filter trim takes it off the text of a file)"
         )
     if len(password) > LONGEST_PASSWORD:
         yield (
@@ -376,7 +383,7 @@ def flaws_of_hash(user: User) -> Iterator[str]:
 
 
 def _unstorable(key: str, value: object, where: str) -> Iterator[str]:
-    """Tell what devpi-server's serializer breaks on, with an internal error in place of an answer."""
+    """Yield what devpi-server cannot serialize, and would answer with an internal error."""
     if isinstance(value, dict):
         for name, each in value.items():
             yield from _unstorable(f"a key of {key}", name, where)
@@ -390,17 +397,21 @@ def _unstorable(key: str, value: object, where: str) -> Iterator[str]:
         yield f"{where}: {key} holds half a character (a lone surrogate), which devpi-server cannot store; remove it"
 
 
-def order(declared: Mapping[str, Index], there: Mapping[str, Mapping[str, Any]]) -> tuple[list[Index], list[list[str]]]:
+def order(
+    declared: Mapping[str, Index], existing: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[Index], list[list[str]]]:
     """Return the declared, present indexes with bases before those that build on them, and the cycles among them.
 
     :param declared: by path.
-    :param there: the configuration of the indexes that exist, by path; what is not declared of them stays as it is.
+    :param existing: the configuration of the indexes that exist, by path; what is not declared of them stays as it is.
     """
 
     def bases_of(path: str) -> list[str]:
         index = declared.get(path)
         bases = (
-            there.get(path, {}).get("bases", []) if index is None or "bases" not in index.keys else index.keys["bases"]
+            existing.get(path, {}).get("bases", [])
+            if index is None or "bases" not in index.keys
+            else index.keys["bases"]
         )
         return list(bases)
 

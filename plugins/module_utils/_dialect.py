@@ -1,9 +1,9 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The words in which a server keeps its indexes: those of devpi-server 6 here, translated for 7 at the border.
+"""Translates an index between the names of devpi-server 6, which all other code uses, and those of 7.
 
-What stands for what is how ``devpi-import`` of 7.0.0b4 reads an export of 6 (``devpi_server.importexport``).
+They correspond as ``devpi-import`` of 7.0.0b4 reads an export of 6 (``devpi_server.importexport``).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ KEYS = {
     "mirror_use_external_urls": "remote_use_external_urls",
     "mirror_no_project_list": "remote_no_project_list",
 }
-# All that an index of 7 may have and one of 6 does not
+# The keys that only an index of 7 has
 ONLY_IN_7 = (*KEYS.values(), "project_inheritance_rules", "trust_inheritance_rules_from")
-# False is what a server without the key does.
+# A server without these keys does as if they were false.
 ONLY_IN_6 = ("mirror_ignore_serial_header", "mirror_provides_core_metadata")
 EVERY_PROJECT = "allow all"
 NO_PROJECT = "block type:remote if local_exists"
@@ -32,21 +32,23 @@ def is_new(version: tuple[int, ...] | None) -> bool:
     return version is not None and version[0] >= 7
 
 
-def understood(tree: Mapping[str, Any], version: tuple[int, ...] | None) -> dict[str, Any]:
-    """Return the ``result`` of ``GET /`` with every index in the words of 6; those of 7 stay beside them."""
+def from_dialect(tree: Mapping[str, Any], version: tuple[int, ...] | None) -> dict[str, Any]:
+    """Return the ``result`` of ``GET /`` with the keys of every index under their names of 6, beside those of 7."""
     if not is_new(version):
         return dict(tree)
     return {
         name: {
             **user,
-            "indexes": {index: understood_index(config, version) for index, config in user.get("indexes", {}).items()},
+            "indexes": {
+                index: index_from_dialect(config, version) for index, config in user.get("indexes", {}).items()
+            },
         }
         for name, user in tree.items()
     }
 
 
-def understood_index(config: Mapping[str, Any], version: tuple[int, ...] | None) -> dict[str, Any]:
-    """Return one index as :func:`understood` does."""
+def index_from_dialect(config: Mapping[str, Any], version: tuple[int, ...] | None) -> dict[str, Any]:
+    """Return one index as :func:`from_dialect` does."""
     if not is_new(version):
         return dict(config)
     of_6 = {old: config[new] for old, new in KEYS.items() if new in config}
@@ -60,25 +62,25 @@ def understood_index(config: Mapping[str, Any], version: tuple[int, ...] | None)
     return {**config, **of_6}
 
 
-def spoken(body: Mapping[str, Any], version: tuple[int, ...] | None) -> dict[str, Any]:
-    """Return the keys of an index in the words of the server that is to take them."""
+def to_dialect(body: Mapping[str, Any], version: tuple[int, ...] | None) -> dict[str, Any]:
+    """Return the keys of an index under the names that the server takes."""
     if not is_new(version):
         return dict(body)
-    said: dict[str, Any] = {}
+    translated: dict[str, Any] = {}
     for key, value in body.items():
         if key == "type":
-            said[key] = TYPES.get(value, value)
+            translated[key] = TYPES.get(value, value)
         elif key == "mirror_whitelist":
-            said["project_inheritance_rules"] = [EVERY_PROJECT if "*" in value else NO_PROJECT]
+            translated["project_inheritance_rules"] = [EVERY_PROJECT if "*" in value else NO_PROJECT]
         elif key == "mirror_whitelist_inheritance":
-            said["trust_inheritance_rules_from"] = INHERITANCE[value]
+            translated["trust_inheritance_rules_from"] = INHERITANCE[value]
         elif key not in ONLY_IN_6:
-            said[KEYS.get(key, key)] = value
-    return said
+            translated[KEYS.get(key, key)] = value
+    return translated
 
 
 def inexpressible(keys: Mapping[str, Any], version: tuple[int, ...] | None) -> Iterator[str]:
-    """Tell which of an index's declared keys the server has no words for, each with the way out."""
+    """Yield which declared keys of an index the server cannot express, each with the way out."""
     if not is_new(version):
         return
     named = sorted(set(keys.get("mirror_whitelist", ())) - {"*"})

@@ -4,8 +4,8 @@
 """Drafts: what is made beside a path, under a name of its own, until it is whole and takes that place by a rename.
 
 Two deployments may be at work on one host. Each keeps its draft locked (flock(2)), and the kernel takes the lock off
-when its process ends, however it ends. So what is not locked was left by a run that was killed, and the next run
-removes it.
+when its process ends, however it ends. So what is not locked was left by a run that was killed, and the next run may
+read it, and removes it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Draft(NamedTuple):
 
 
 @contextlib.contextmanager
-def draft_of(path: Path, *, directory: bool = False, suffix: str = SUFFIX) -> Iterator[Draft]:
+def draft_of(path: Path, *, directory: bool = False, suffix: str = SUFFIX, stays: bool = False) -> Iterator[Draft]:
     """Make an empty draft of `path` that only its owner can read, and keep it locked until the block ends.
 
     The block renames it when it is whole; otherwise it is removed. Leftovers of runs that were killed go first.
@@ -45,6 +45,7 @@ def draft_of(path: Path, *, directory: bool = False, suffix: str = SUFFIX) -> It
     :param path: what it is to become.
     :param directory: whether that is a directory, not a file.
     :param suffix: the end of the draft's name, after ``.NAME.`` and some letters.
+    :param stays: a draft that the block neither renames nor removes is left for the next run to read.
     :raises OSError: it cannot be made there.
     """
     remove_leftovers(path, suffix)
@@ -52,21 +53,33 @@ def draft_of(path: Path, *, directory: bool = False, suffix: str = SUFFIX) -> It
     try:
         yield draft
     finally:
-        if _is_at(draft.path, draft.descriptor):
+        if not stays and _is_at(draft.path, draft.descriptor):
             _remove(draft.path)
         os.close(draft.descriptor)
 
 
 def remove_leftovers(path: Path, suffix: str = SUFFIX) -> None:
     """Remove the drafts of `path` that no live run holds."""
+    for leftover in leftovers(path, suffix):
+        with contextlib.suppress(OSError):
+            _remove(leftover.path)
+
+
+def leftovers(path: Path, suffix: str = SUFFIX) -> Iterator[Draft]:
+    """Yield the drafts of `path` that no live run holds, each open for reading until the next is yielded.
+
+    A link, a pipe, and what belongs to another account is no draft.
+    """
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*{suffix}"):
         with contextlib.suppress(OSError):
-            # A link, a pipe or what cannot be read is none of ours.
             descriptor = os.open(leftover, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _is_at(leftover, descriptor):
-                    _remove(leftover)
+                # Other runs may read it at the same time; a writer's lock keeps all of them off.
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                status = os.fstat(descriptor)
+                is_draft = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+                if is_draft and status.st_uid == os.geteuid() and _is_at(leftover, descriptor):
+                    yield Draft(leftover, descriptor)
             finally:
                 os.close(descriptor)
 
@@ -83,6 +96,8 @@ def _locked_draft(path: Path, directory: bool, suffix: str) -> Draft:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             # Another run takes it for a leftover, because it was not locked yet.
+            with contextlib.suppress(OSError):
+                _remove(made)
             os.close(descriptor)
             continue
         except OSError:

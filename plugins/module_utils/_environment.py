@@ -4,7 +4,7 @@
 """The virtual environment of devpi: where it is, what may lie in its place, and who can run it.
 
 It is a directory of root's in the store. The path that a person names, devpi_venv_path, is a link to it, which may lie
-in the home of an account that can replace the link. So root runs programs of an environment by :func:`resolved` alone.
+in the home of an account that can replace the link. So root runs programs only in what :func:`resolved` returns.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pwd
 import re
 import stat
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as, nobody
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import (
@@ -28,11 +28,19 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import (
 
 STORE = "/opt/devpi/venvs"
 STAMP = "installed-from"
+# Of the file that says that no more environments lie in the store than so many beside what runs
+TIDIED = ".tidy-"
 # The name of a directory in the store
 DIGEST = re.compile(r"[0-9a-f]{16}")
 # What the releases before the store wrote into an environment: the interpreter, and the digest of the lock.
 FORMER_STAMP = re.compile(rb"\S+ [0-9a-f]{64}\n")
 DEBIAN_DEFAULTS = Path("/usr/share/python3/debian_defaults")
+# An environment works as long as these stay the same, after an upgrade of the system too. The last is the real file
+# of the interpreter behind links.
+IDENTITY = """
+import os, sys
+print(sys.implementation.name, "%d.%d" % sys.version_info[:2], os.uname().machine, os.path.realpath(sys.executable))
+"""
 
 
 class Occupant(NamedTuple):
@@ -98,21 +106,21 @@ def occupant(path: str, store: str = STORE) -> Occupant:
         keeper_of(path)
     try:
         with rights_at(path):
-            seen = Path(path).lstat()
-            target = Path(os.readlink(path)) if stat.S_ISLNK(seen.st_mode) else Path()
+            info = Path(path).lstat()
+            target = Path(os.readlink(path)) if stat.S_ISLNK(info.st_mode) else Path()
             mounted = os.path.ismount(path)
     except FileNotFoundError:
         return Occupant("nothing")
     except OSError as error:
         raise PathError(f"{path} cannot be looked at ({error.strerror}); name another place") from None
-    if stat.S_ISLNK(seen.st_mode):
+    if stat.S_ISLNK(info.st_mode):
         if _in_store(target, store):
             return Occupant("link", target.name)
         raise PathError(
             f"{path} is a link to {target}, which is no environment of this collection; remove the link, or name "
             "another path"
         )
-    if not stat.S_ISDIR(seen.st_mode):
+    if not stat.S_ISDIR(info.st_mode):
         raise PathError(f"{path} is a file; move it away, or name another path")
     if mounted:
         raise PathError(f"{path} is where a file system is mounted; name a path below it")
@@ -145,8 +153,8 @@ def _kind_of_directory(path: str) -> str:
 def is_former(directory: int) -> bool:
     """Whether an open directory is an environment that an earlier release made as root, so that root may remove it."""
     ours = (0, os.geteuid())
-    seen = os.fstat(directory)
-    if seen.st_uid not in ours or seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    info = os.fstat(directory)
+    if info.st_uid not in ours or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return False
     try:
         stamp = os.open(STAMP, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
@@ -177,7 +185,7 @@ def interpreter(name: str) -> str:
     if name.startswith("/"):
         return name
     if name == "python3":
-        # The link /usr/bin/python3 is turned round by people who want another version; the package's own word is not.
+        # People point the link /usr/bin/python3 at another version, so the package's own default is read.
         try:
             found = re.search(r"^default-version *= *(python3\.\d+)", DEBIAN_DEFAULTS.read_text("utf-8"), re.MULTILINE)
         except OSError:
@@ -195,7 +203,7 @@ def account_or_nobody(name: str) -> pwd.struct_passwd:
 
 
 def as_account(account: pwd.struct_passwd) -> list[str]:
-    """Return what a command line begins with to have the account's rights; nothing where the module is not root."""
+    """Return the words before a command that give it the account's rights; none where the module is not root."""
     if os.geteuid() != 0 or account.pw_uid == 0:
         return []
     groups = "--clear-groups" if account.pw_name == "nobody" else "--init-groups"
@@ -218,3 +226,33 @@ def closed_to(account: pwd.struct_passwd, path: str) -> Path | None:
                 if not os.access(parent, os.X_OK, effective_ids=True):
                     return parent
     return None
+
+
+def facts(path: str, python: str, account: str, run: Callable[[list[str]], str], store: str = STORE) -> dict[str, Any]:
+    """Return what role venv has to know of a host before it changes anything.
+
+    :param path: devpi_venv_path, which :func:`occupant` does not refuse.
+    :param python: devpi_python; nobody but root can change it.
+    :param account: the service's, which need not exist yet.
+    :param run: runs a command and returns its stdout; nothing where it failed or does not exist.
+    :param store: the directory of all environments.
+    """
+    command = as_account(account_or_nobody(account))
+    existing, keeper = occupant(path, store), keeper_of(path) if os.geteuid() == 0 else None
+    identity = run([*command, interpreter(python), "-I", "-S", "-c", IDENTITY]).strip()
+    whole = sorted(stamp.parent.name for stamp in Path(store).glob(f"*/{STAMP}") if _in_store(stamp.parent, store))
+    linked = existing.environment
+    # The linked environment may be damaged, or need what the system had when it was made and lacks now.
+    if linked in whole:
+        program = f"{store}/{linked}/bin/python"
+        if not run([*command, program, "-I", "-c", "import devpi_server; print(devpi_server.__name__)"]):
+            whole.remove(linked)
+    return {
+        "identity": identity,
+        "python": identity.split(" ", 3)[-1],
+        "kind": existing.kind,
+        "linked": linked,
+        "whole": whole,
+        "tidied_for": sorted(mark.name[len(TIDIED) :] for mark in Path(store).glob(f"{TIDIED}*")),
+        "keeper": keeper.pw_name if keeper else "",
+    }

@@ -1,7 +1,7 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a person has at home of ~/.pypirc and the devpi client, looked at with the person's rights."""
+"""Checks ~/.pypirc and the devpi client's files in a person's home, with the person's rights."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ class Home:
         except UnfitFile as unfit:
             return f"{path} is {unfit}; move it away"
         except PermissionError:
-            # One that root put there is mended with the file.
-            if not self._is_roots(path):
+            # The module pypirc gives a file that root put there to its owner.
+            if not self._belongs_to_root(path):
                 return f"{path} cannot be read by {self.account.pw_name}; {self._way_out(path, 'chmod u+rw')}"
         except FileNotFoundError:
             pass
@@ -106,26 +106,28 @@ class Home:
                     f"{name} may not write in {path}, where the devpi client keeps its files; "
                     f"{self._way_out(path, 'chmod u+rwx')}"
                 )
-        problems = (self._unfit_settings(path) for path in (self._current, self._current.with_name("auth.json")))
+        problems = (
+            self._unfit_settings(path) for path in (self._current_json, self._current_json.with_name("auth.json"))
+        )
         return next(filter(None, problems), "")
 
     @property
-    def _current(self) -> Path:
+    def _current_json(self) -> Path:
         return self.path / ".devpi" / "client" / "current.json"
 
     def _unfit_settings(self, path: Path) -> str:
         """Return why the devpi client could not read one of its files, or not write it again."""
         name = self.account.pw_name
         keeps = f"and the devpi client of {name} keeps its settings there"
-        there = False
+        exists = False
         try:
             with acting_as(self.account):
-                there = os.path.lexists(path)
+                exists = os.path.lexists(path)
                 writable = os.access(path, os.W_OK, effective_ids=True)
                 text = read_file(str(path)).decode("utf-8")
             settings = json.loads(text) if text.strip() else {}
         except FileNotFoundError:
-            return f"{path} is a symbolic link to nothing, {keeps}; remove the link" if there else ""
+            return f"{path} is a symbolic link to nothing, {keeps}; remove the link" if exists else ""
         except UnfitFile as unfit:
             return f"{path} is {unfit}, {keeps}; move it away"
         except UnicodeDecodeError:
@@ -139,15 +141,15 @@ class Home:
             return f"{path} cannot be read by {name} ({error.strerror}); move it away"
         if not writable:
             return f"{path} cannot be written by {name}, {keeps}; {self._way_out(path, 'chmod u+rw')}"
-        # Of JSON that is no object the client takes nothing, and puts its own in the place.
-        for key in ("index", "login") if isinstance(settings, dict) and path == self._current else ():
+        # The client ignores JSON that is no object, and replaces it.
+        for key in ("index", "login") if isinstance(settings, dict) and path == self._current_json else ():
             value = settings.get(key)
             if value is not None and not (isinstance(value, str) and value.isprintable()):
                 return f"{path} has no address as its {key}, {keeps}; move it away"
         return ""
 
     def _way_out(self, path: Path, command: str) -> str:
-        """Return what to do about what the person may not use; nothing that would be done to what a link leads to."""
+        """Return what to do about a file that the person may not use, never a command that acts on a link's target."""
         with acting_as(self.account):
             link = link_at(path)
             try:
@@ -162,15 +164,15 @@ class Home:
         """Return the URL of the index that the devpi client uses, or else of the server; empty where it uses none."""
         try:
             with acting_as(self.account):
-                content = read_file(str(self._current))
+                content = read_file(str(self._current_json))
             used = json.loads(content)
-            # Of a server without an index it keeps the URL to log in at.
+            # Where it uses no index, the client keeps the URL of the server's login.
             url = used.get("index") or re.sub(r"\+login$", "", used.get("login") or "")
             return url.rstrip("/") if url.isprintable() else ""
         except (OSError, ValueError, AttributeError, TypeError, RecursionError):
             return ""
 
-    def _is_roots(self, path: Path) -> bool:
+    def _belongs_to_root(self, path: Path) -> bool:
         with acting_as(self.account):
             try:
                 return path.lstat().st_uid == 0 and not path.is_symlink()
@@ -182,5 +184,5 @@ def _is_directory(path: Path) -> bool:
     try:
         return path.is_dir()
     except OSError:
-        # A link may lead to where the account may not look.
+        # A link may lead to a place that the account may not enter.
         return False

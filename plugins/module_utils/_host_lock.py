@@ -1,7 +1,7 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One deployment at a time where two on the same host would write the same."""
+"""Keeps two deployments from changing the same host at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import os
 import time
 from typing import Iterator
 
-# Only root can make, open and so hold anything there; in /run/lock and /tmp others could, and for ever.
+# Only root can open a file in /run; in /run/lock and /tmp any account could, and hold the lock for ever.
 LOCK = "/run/wheelhouse.devpi.lock"
 PATIENCE = 120.0
 
@@ -22,7 +22,7 @@ class HostBusyError(Exception):
 
 @contextlib.contextmanager
 def one_at_a_time(patience: float = PATIENCE) -> Iterator[None]:
-    """Keep other runs out while the block runs. Without root's rights, which every deployment has, nobody is kept out.
+    """Keep other runs out while the block runs. It does nothing without root's rights, which every deployment has.
 
     The lock ends with the process that took it, however that ends.
 
@@ -34,7 +34,7 @@ def one_at_a_time(patience: float = PATIENCE) -> Iterator[None]:
         return
     handle = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
-        _take(handle, time.monotonic() + patience, patience)
+        _acquire(handle, time.monotonic() + patience, patience)
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}".encode(), 0)
         yield
@@ -42,7 +42,7 @@ def one_at_a_time(patience: float = PATIENCE) -> Iterator[None]:
         os.close(handle)
 
 
-def _take(handle: int, end: float, patience: float) -> None:
+def _acquire(handle: int, end: float, patience: float) -> None:
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who listens on a TCP port of this host, read from /proc (proc(5)): nothing needs to be installed for it.
 
-A process is known by its account and its executable. Its arguments prove nothing, for whoever starts it chooses them.
+A process is identified by its account and its executable. Its arguments prove nothing: whoever starts it chooses them.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Process(NamedTuple):
     :param pid: its process id.
     :param parent: that of the process that started it.
     :param name: as it calls itself, without characters that do not print.
-    :param uid: the account whose rights it has; None where that cannot be seen.
+    :param uid: the account whose rights it has; None where the kernel does not show it.
     :param command: its command line, one item a word.
-    :param executable: the file that it runs, links resolved; empty where it cannot be looked into.
+    :param executable: the file that it runs, links resolved; empty where the kernel does not show it.
     """
 
     pid: int
@@ -48,10 +48,10 @@ class Listener(NamedTuple):
     """One listening socket.
 
     :param address: the local address, ``127.0.0.1`` or ``::``.
-    :param uid: the account that opened it. The kernel tells this of every socket.
-    :param processes: those that hold it, without those that one of them has started: a server and its workers are one.
-        Where a container keeps even root from looking into other accounts' processes, all of that account.
-    :param certain: whether they hold it, and not only may.
+    :param uid: the account that opened it, which the kernel shows for every socket.
+    :param processes: the processes that hold it. A server stands for the workers that it started. In a container where
+        even root cannot inspect other accounts' processes, these are all processes of that account.
+    :param certain: whether the processes are known to hold it. Otherwise one of them may.
     """
 
     address: str
@@ -67,15 +67,15 @@ class Listener(NamedTuple):
 
     @property
     def described(self) -> str:
-        """The processes with their accounts, and with what they run where they call themselves something else."""
-        told = []
+        """The processes with their accounts, and with their executable where its name is another than theirs."""
+        descriptions = []
         for each in self.processes:
             of = user_name(self.uid if each.uid is None else each.uid)
             runs = "" if Path(each.executable).name.startswith(each.name) or not each.executable else each.executable
             runs = f", which runs {runs if runs.isprintable() else repr(runs)}" if runs else ""
-            told.append(f"{each.holder} of {of}{runs}")
+            descriptions.append(f"{each.holder} of {of}{runs}")
         joint = " and " if self.certain else " or "
-        return joint.join(told) or f"of {user_name(self.uid)} that cannot be seen from here"
+        return joint.join(descriptions) or f"of {user_name(self.uid)} that cannot be seen from here"
 
     @property
     def commands(self) -> list[list[str]]:
@@ -84,7 +84,7 @@ class Listener(NamedTuple):
 
     @property
     def executables(self) -> list[str]:
-        """The files that the processes run, as far as they can be looked into."""
+        """The files that the processes run, as far as the kernel shows them."""
         return [each.executable for each in self.processes if each.executable]
 
     @property
@@ -108,23 +108,23 @@ def listeners_on(host: str, port: int) -> list[Listener]:
     sockets = list(_sockets(host, port))
     if not sockets:
         return []
-    holders, closed = _holders({each.inode for each in sockets})
+    holders, unreadable = _holders({each.inode for each in sockets})
     found = []
-    gone = False
+    unowned = False
     for each in sockets:
-        held = holders.get(each.inode, [])
-        may = [] if held else [process for process in closed if process.uid == each.uid]
-        gone = gone or not (held or may)
-        found.append((each, Listener(str(each.address), each.uid, _first(held or may), bool(held))))
-    # One that nobody holds may have been closed while its holder was looked for.
-    there = {each.inode for each in _sockets(host, port)} if gone else set()
-    return [listener for each, listener in found if listener.processes or each.inode in there]
+        owners = holders.get(each.inode, [])
+        possible = [] if owners else [process for process in unreadable if process.uid == each.uid]
+        unowned = unowned or not (owners or possible)
+        found.append((each, Listener(str(each.address), each.uid, _without_children(owners or possible), bool(owners))))
+    # A socket without a process may have been closed while its process was searched for.
+    still_open = {each.inode for each in _sockets(host, port)} if unowned else set()
+    return [listener for each, listener in found if listener.processes or each.inode in still_open]
 
 
 def accounts_on(host: str, port: int) -> set[int]:
     """Return the accounts whose sockets keep ``host:port`` from being bound; none where nobody listens.
 
-    It reads two tables of the kernel and no process, so that it can be asked before each request.
+    It reads two tables of the kernel and no process, so it is fast enough to be called before each request.
 
     :param host: an address or a name; a wildcard collides with every address.
     :param port: the TCP port.
@@ -132,19 +132,18 @@ def accounts_on(host: str, port: int) -> set[int]:
     return {each.uid for each in _sockets(host, port)}
 
 
-def named(listeners: list[Listener]) -> list[tuple[str, str]]:
-    """Return who holds the sockets, each once: the process as :attr:`Listener.described` has it, and its addresses."""
+def grouped_by_process(listeners: list[Listener]) -> list[tuple[str, str]]:
+    """Return each process that holds a socket once: as :attr:`Listener.described` has it, and with its addresses."""
     found: dict[str, list[str]] = {}
     for each in listeners:
         found.setdefault(each.described, []).append(each.address)
     return [(described, " and ".join(sorted(set(addresses)))) for described, addresses in found.items()]
 
 
-def held_by(listener: Listener, uid: int, *executables: str) -> bool:
+def is_held_by(listener: Listener, uid: int, *executables: str) -> bool:
     """Whether the listener is held by a process of that account which runs one of these executables.
 
-    Where none of the processes that hold it can be looked into, as in a container that keeps even root from it, the
-    account decides alone.
+    Where none of the processes that hold it can be inspected, as by root in some containers, the account alone decides.
 
     :param listener: one that :func:`listeners_on` returned.
     :param uid: the account's number.
@@ -175,7 +174,7 @@ def _sockets(host: str, port: int) -> Iterator[_Socket]:
 
 def _listening(table: str, port: int) -> list[_Socket]:
     found = []
-    for row in _text(Path(table)).splitlines()[1:]:
+    for row in _read_text(Path(table)).splitlines()[1:]:
         fields = row.split()
         packed, number = fields[1].split(":")
         if fields[3] == LISTEN and int(number, 16) == port:
@@ -188,56 +187,56 @@ def _listening(table: str, port: int) -> list[_Socket]:
 
 
 def executable_of(pid: int | str) -> list[str]:
-    """Return the one file that the process runs, nothing where it cannot be looked into."""
+    """Return the one file that the process runs, nothing where the kernel does not show it."""
     try:
         path = os.readlink(f"/proc/{pid}/exe")
     except OSError:
         return []
-    # An upgrade of its package has put another file into that place.
+    # An upgrade of its package has replaced the file since.
     return [path[: -len(DELETED)] if path.endswith(DELETED) else path]
 
 
 def process(pid: int) -> Process | None:
-    """Return what is to be known of a process; None where there is none."""
-    status = _text(Path(f"/proc/{pid}/status"))
+    """Return the process with this id; None where there is none."""
+    status = _read_text(Path(f"/proc/{pid}/status"))
     if not status:
         return None
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-    name = _text(Path(f"/proc/{pid}/comm")).rstrip("\n")
+    name = _read_text(Path(f"/proc/{pid}/comm")).rstrip("\n")
     executables = executable_of(pid)
     return Process(
         pid,
         int(fields.get("PPid", "0")),
         "".join(each if each.isprintable() else "?" for each in name) or "a process",
-        # The real, the effective and two more; the effective one is whose rights it has.
+        # The fields are the real, the effective and two more; the effective account is whose rights it has.
         int(fields["Uid"].split()[1]) if "Uid" in fields else None,
-        _text(Path(f"/proc/{pid}/cmdline")).split("\0"),
+        _read_text(Path(f"/proc/{pid}/cmdline")).split("\0"),
         executables[0] if executables else "",
     )
 
 
 def _holders(inodes: set[str]) -> tuple[dict[str, list[Process]], list[Process]]:
-    """Return the processes that hold each of the sockets, and those that cannot be looked into."""
+    """Return the processes that hold each of the sockets, and those that cannot be inspected."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
     pids: dict[str, list[int]] = {}
-    closed = []
+    unreadable = []
     for directory in Path("/proc").glob("[0-9]*"):
         pid = int(directory.name)
         try:
-            held = {target for target in open_files(pid) if target in wanted}
+            sockets = {target for target in open_files(pid) if target in wanted}
         except PermissionError:
-            closed.append(pid)
+            unreadable.append(pid)
             continue
-        for target in held:
+        for target in sockets:
             pids.setdefault(wanted[target], []).append(pid)
     found = {inode: [each for each in map(process, sorted(some)) if each] for inode, some in pids.items()}
-    return found, [each for each in map(process, sorted(closed)) if each]
+    return found, [each for each in map(process, sorted(unreadable)) if each]
 
 
 def open_files(pid: int) -> Iterator[str]:
-    """Tell what a process has open, as far as that stays open meanwhile.
+    """Yield what a process has open; what it closes meanwhile is left out.
 
-    :raises PermissionError: it cannot be looked into.
+    :raises PermissionError: it cannot be inspected.
     """
     directory = f"/proc/{pid}/fd"
     try:
@@ -257,13 +256,13 @@ def open_files(pid: int) -> Iterator[str]:
             continue
 
 
-def _first(processes: list[Process]) -> list[Process]:
-    """Return those that none of the others has started, and not the init system, which keeps sockets for others."""
+def _without_children(processes: list[Process]) -> list[Process]:
+    """Return the processes that none of the others started, without the init system, which opens sockets for them."""
     pids = {each.pid for each in processes} - {1}
     return [each for each in processes if each.parent not in pids and each.pid != 1] or processes
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

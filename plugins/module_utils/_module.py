@@ -1,7 +1,7 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The AnsibleModule of those modules that take declared users."""
+"""The AnsibleModule of the modules that take declared users."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sites that an nginx serves, as ``nginx -T`` prints its configuration: of two with one name, one never answers."""
+"""The sites in the configuration that ``nginx -T`` prints. Of two sites with the same name, one never answers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Site(NamedTuple):
 
 
 def sites(configuration: str) -> Iterator[Site]:
-    """Tell the sites of a configuration.
+    """Yield the sites of a configuration.
 
     :param configuration: what ``nginx -T`` prints on standard output.
     """

@@ -40,7 +40,7 @@ class Step:
 
     :param action: ``upload``, ``replace``, ``push`` or ``delete``.
     :param version: None where the whole project is concerned.
-    :param before: the SHA-256 of the files concerned, by name; what is in neither is not concerned.
+    :param before: the SHA-256 of each file that changes, by name, as it is now; ``after``, as it will be.
     :param send: sends the request.
     """
 
@@ -61,7 +61,7 @@ class Step:
 
 
 class Stage:
-    """An index that holds packages, as the server shows it. What comes from its bases is left aside.
+    """An index that holds packages, as the server shows it. Packages of its bases do not count.
 
     :param config: the keys of the index.
     """
@@ -71,22 +71,22 @@ class Stage:
         self.path = path
         self.volatile = bool(config.get("volatile", True))
         self.acl_upload = list(config.get("acl_upload", ()))
-        # A project that only its bases may have is not asked for: the server would ask the mirrors among them.
+        # Only the index's own projects are asked for: for others the server would ask the mirrors among its bases.
         self.projects = sorted(client.get_json(f"/{path}")["projects"])
         self._releases: dict[str, dict[str, dict[str, str]]] = {}
 
     def releases(self, project: str) -> dict[str, dict[str, str]]:
-        """Return by version the project's files, each with as many digits of its SHA-256 as the server tells."""
+        """Return the project's files by version, each with those digits of its SHA-256 that the server shows."""
         if project not in self.projects:
             return {}
         if project not in self._releases:
             self._releases[project] = releases(self.client.get_json(f"/{self.path}/{project}?ignore_bases="))
         return self._releases[project]
 
-    def whole(self, files: Mapping[str, str]) -> dict[str, str]:
-        """Return the files with all digits, which devpi-server 7.0 tells of single files alone."""
+    def with_full_digests(self, files: Mapping[str, str]) -> dict[str, str]:
+        """Return the files with their full SHA-256, which devpi-server 7.0 shows only for a single file."""
         return {
-            name: digest if len(digest) == 64 else _digest(self.client.get_json(self._place(name, digest)), digest)
+            name: digest if len(digest) == 64 else _digest(self.client.get_json(self._file_path(name, digest)), digest)
             for name, digest in files.items()
         }
 
@@ -98,12 +98,12 @@ class Stage:
                 "project": project,
                 "version": version,
                 "sha256": digest,
-                "url": self.client.url + quote(self._place(name, digest), safe="/+"),
+                "url": self.client.url + quote(self._file_path(name, digest), safe="/+"),
             }
             for name, digest in sorted(files.items())
         ]
 
-    def _place(self, name: str, digest: str) -> str:
+    def _file_path(self, name: str, digest: str) -> str:
         return f"/{self.path}/+f/{digest[:3]}/{digest[3:16]}/{name}"
 
 
@@ -123,10 +123,10 @@ def releases(projectconfig: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def _digest(about: Mapping[str, Any], known: str) -> str:
-    """Return the SHA-256 that the server tells of a file, or else the digits of it that are known."""
-    told = about.get("hashes", {}).get("sha256")
+    """Return the SHA-256 that the server shows for a file, or the known digits where it shows none."""
+    digest = about.get("hashes", {}).get("sha256")
     algorithm, _dummy, value = about.get("hash_spec", "").partition("=")
-    return str(told or (value if algorithm == "sha256" else known))
+    return str(digest or (value if algorithm == "sha256" else known))
 
 
 def outdated(versions: Iterable[str], keep: int) -> list[str]:
@@ -137,18 +137,18 @@ def outdated(versions: Iterable[str], keep: int) -> list[str]:
 
 
 def spellings(version: str, versions: Iterable[str]) -> list[str]:
-    """Return those of the versions that are the same as the one, ``1.0.dev1`` for ``1.0-DEV1``."""
+    """Return the versions that equal the given one, in whatever spelling: ``1.0.dev1`` for ``1.0-DEV1``."""
     wanted = parse(version)
     same = []
     for each in versions:
-        there = parse(each)
-        if each == version or (wanted is not None and there is not None and wanted.key == there.key):
+        candidate = parse(each)
+        if each == version or (wanted is not None and candidate is not None and wanted.key == candidate.key):
             same.append(each)
     return sorted(same)
 
 
 class _Plan:
-    """The steps from what is there to what is asked for, and what is wrong with it.
+    """The steps from what the index holds to what the task asks for, and what is wrong with the task.
 
     :param params: the module's.
     """
@@ -184,80 +184,80 @@ class _Plan:
             if each.name in found:
                 self.problems.append(f"{path}: {found[each.name].path} has the same name; name one of them")
             found.setdefault(each.name, each)
-        stage = self._stage("index")
+        stage = self._find_stage("index")
         if stage is None:
             return
         for each in found.values():
             self._upload(stage, each)
             self.files += stage.described(each.project, each.version, {each.name: each.sha256})
         if self.steps:
-            self._right(stage)
+            self._check_upload_right(stage)
 
     def _upload(self, stage: Stage, file: Distribution) -> None:
-        there: dict[str, str] = {}
+        existing: dict[str, str] = {}
         for files in stage.releases(file.project).values():
-            there.update({name: digest for name, digest in files.items() if name == file.name})
-        if there and file.sha256.startswith(there[file.name]):
+            existing.update({name: digest for name, digest in files.items() if name == file.name})
+        if existing and file.sha256.startswith(existing[file.name]):
             return
-        if there and not stage.volatile:
+        if existing and not stage.volatile:
             self.problems.append(
                 f"{file.path}: {stage.path} is not volatile and has another {file.name}, with the SHA-256 "
-                f"{there[file.name]}, not {file.sha256}; raise the version, or upload the file that is there"
+                f"{existing[file.name]}, not {file.sha256}; raise the version, or upload the file that is there"
             )
             return
         form = [(":action", "file_upload"), *file.fields]
         self.steps.append(
             Step(
-                "replace" if there else "upload",
+                "replace" if existing else "upload",
                 stage.path,
                 file.project,
                 file.version,
-                stage.whole(there),
+                stage.with_full_digests(existing),
                 {file.name: file.sha256},
                 lambda client: client.upload(f"/{stage.path}/", form, file.name, file.path.read_bytes()),
             )
         )
 
     def _push(self) -> None:
-        source, target = self._stage("index"), self._stage("push_to")
+        source, target = self._find_stage("index"), self._find_stage("push_to")
         if source is None or target is None:
             return
         if source.path == target.path:
             self.problems.append(f"push_to {target.path} is the index itself; name the one that comes after it")
             return
-        there = source.releases(self.project)
-        versions = spellings(self.params["version"], there)
+        available = source.releases(self.project)
+        versions = spellings(self.params["version"], available)
         if not versions:
-            self.problems.append(self._no_release(source, there))
+            self.problems.append(self._no_release(source, available))
         for version in versions:
             self._push_version(source, target, version)
         if self.steps:
-            self._right(target)
+            self._check_upload_right(target)
 
     def _push_version(self, source: Stage, target: Stage, version: str) -> None:
         release = f"{self.project} {version}"
         files = source.releases(self.project)[version]
-        there = target.releases(self.project).get(version, {})
+        existing = target.releases(self.project).get(version, {})
         if not files:
             self.problems.append(f"{source.path} has no file of {release}; upload one first")
             return
-        others = sorted(name for name in files if name in there and there[name] != files[name])
+        others = sorted(name for name in files if name in existing and existing[name] != files[name])
         if others:
             self.problems.append(
                 f"{target.path} has another {' and another '.join(others)} than {source.path}; "
                 f"{self._way_out(target, version)}"
             )
             return
-        new = {name: digest for name, digest in files.items() if name not in there}
+        new = {name: digest for name, digest in files.items() if name not in existing}
         if new and len(new) < len(files) and not target.volatile:
-            # devpi-server stops at the first file that is there, whose content it does not compare, and keeps
-            # what it has pushed until then.
+            # devpi-server stops at the first file that the target has, without comparing the contents, and keeps
+            # what it has pushed by then.
             self.problems.append(
                 f"{target.path} is not volatile and has a part of {release}, which devpi cannot complete by a push; "
                 f"upload {', '.join(sorted(new))} to it with files"
             )
             return
-        whole = source.whole(files)
+        whole = source.with_full_digests(files)
         self.files += target.described(self.project, version, whole)
         if new:
             body = {"name": self.project, "version": version, "targetindex": target.path}
@@ -278,55 +278,66 @@ class _Plan:
             return f"raise the version, or delete {version} there first (state: absent)"
         return "raise the version"
 
-    def _no_release(self, source: Stage, there: Mapping[str, object]) -> str:
+    def _no_release(self, source: Stage, available: Mapping[str, object]) -> str:
         wanted = self.params["version"]
-        if there:
-            near = difflib.get_close_matches(wanted, there, n=1, cutoff=0)
-            return f"{source.path} has no {self.project} {wanted}; of its {len(there)} the nearest is {near[0]}"
+        if available:
+            nearest = difflib.get_close_matches(wanted, available, n=1, cutoff=0)[0]
+            return (
+                f"{source.path} has no {self.project} {wanted}; "
+                f"of its {len(available)} versions the nearest is {nearest}"
+            )
         near = difflib.get_close_matches(self.project, source.projects, n=1)
         guess = f"did you mean {near[0]}?" if near else "upload it first, or correct the name"
         return f"{source.path} has no project {self.project}; {guess}"
 
     def _thin_out(self) -> None:
-        stage = self._stage("index")
+        stage = self._find_stage("index")
         if stage is None:
             return
         for project in [self.project] if self.project else stage.projects:
-            there = stage.releases(project)
-            for version in outdated(there, self.params["keep"]):
+            existing = stage.releases(project)
+            for version in outdated(existing, self.params["keep"]):
                 self._delete_version(stage, project, version)
-        self._deletable(stage)
+        self._check_deletable(stage)
 
     def _delete(self) -> None:
-        stage = self._stage("index")
+        stage = self._find_stage("index")
         if stage is None:
             return
-        there = stage.releases(self.project)
+        existing = stage.releases(self.project)
         if self.params["version"] is not None:
-            for version in spellings(self.params["version"], there):
+            for version in spellings(self.params["version"], existing):
                 self._delete_version(stage, self.project, version)
         elif self.project in stage.projects:
             if not self.force:
                 self.problems.append(
-                    f"{stage.path}: without a version the whole project {self.project} is deleted, "
-                    f"{len(there)} releases; say force: true if that is meant, or name a version"
+                    f"{stage.path}: the whole project {self.project} with all its {len(existing)} releases would be "
+                    "deleted, because no version is named; say force: true if that is meant, or name a version"
                 )
-            files = {name: digest for release in there.values() for name, digest in release.items()}
+            files = {name: digest for release in existing.values() for name, digest in release.items()}
             self._delete_step(stage, self.project, None, files)
-        self._deletable(stage)
+        self._check_deletable(stage)
 
     def _delete_version(self, stage: Stage, project: str, version: str) -> None:
         self._delete_step(stage, project, version, stage.releases(project)[version])
 
     def _delete_step(self, stage: Stage, project: str, version: str | None, files: Mapping[str, str]) -> None:
         path = f"/{stage.path}/{project}" + (f"/{version}" if version is not None else "")
-        # Nothing but this makes devpi-server delete from an index that is not volatile, and from 6.15 on it does.
+        # Only with this does devpi-server delete from an index that is not volatile.
         path += "" if stage.volatile else "?force="
         self.steps.append(
-            Step("delete", stage.path, project, version, stage.whole(files), {}, lambda client: _gone(client, path))
+            Step(
+                "delete",
+                stage.path,
+                project,
+                version,
+                stage.with_full_digests(files),
+                {},
+                lambda client: _delete_if_present(client, path),
+            )
         )
 
-    def _deletable(self, stage: Stage) -> None:
+    def _check_deletable(self, stage: Stage) -> None:
         if self.steps and not stage.volatile and not self.force:
             named = ", ".join(f"{step.project} {step.version or '(all of it)'}" for step in self.steps)
             self.problems.append(
@@ -334,8 +345,8 @@ class _Plan:
                 f"say force: true to delete {named} all the same"
             )
 
-    def _stage(self, option: str) -> Stage | None:
-        """Return the index that the option names, None with a problem where it is none that holds packages."""
+    def _find_stage(self, option: str) -> Stage | None:
+        """Return the index that the option names; None, with a problem noted, where it cannot hold packages."""
         path = self.params[option]
         if not re.fullmatch("[^/]+/[^/]+", path) or FORBIDDEN_IN_NAMES.search(path.replace("/", "")):
             self.problems.append(f"{option} {path!r} is no index; write it as user/index, for example alice/dev")
@@ -358,8 +369,8 @@ class _Plan:
             return None
         return Stage(self.client, path, config)
 
-    def _right(self, stage: Stage) -> None:
-        """Refuse what the server is sure to refuse. Who is in which group is for its authentication plugins to say."""
+    def _check_upload_right(self, stage: Stage) -> None:
+        """Note a problem where the server would refuse the upload. Only its plugins know the members of groups."""
         groups = [each for each in stage.acl_upload if each.startswith(":") and each not in SPECIAL_PRINCIPALS]
         if not groups and not {self.client.username, *SPECIAL_PRINCIPALS} & set(stage.acl_upload):
             named = ", ".join(stage.acl_upload) or "nobody"
@@ -369,7 +380,7 @@ class _Plan:
             )
 
 
-def _gone(client: Client, path: str) -> None:
+def _delete_if_present(client: Client, path: str) -> None:
     try:
         client.delete(path)
     except RequestFailed as error:
@@ -392,7 +403,7 @@ def diff(steps: list[Step]) -> dict[str, dict[str, dict[str, str]]]:
 
 
 def check(params: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with options that the argument spec takes."""
+    """Return what is wrong with options that the argument spec accepts; None where nothing is."""
     if params["project"] is not None and not PROJECT_NAME.fullmatch(params["project"]):
         return f"project {params['project']!r} is no project's name; write it as in pip install NAME"
     if params["files"] == []:
@@ -405,7 +416,7 @@ def check(params: Mapping[str, Any]) -> str | None:
 
 
 def converge(module: AnsibleModule) -> None:
-    """Bring the index to what is asked for and end the module."""
+    """Bring the index to the state that the task asks for, and end the module."""
     problem = check(module.params)
     if problem:
         module.fail_json(msg=problem)

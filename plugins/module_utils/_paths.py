@@ -27,13 +27,13 @@ _SYSTEM = """
 """
 # Directories that every system has (hier(7)). What lies in one of them may be ours; the directory itself never is.
 SYSTEM_DIRECTORIES = frozenset(_SYSTEM.split())
-# What a directory can hold as a name, less what a draft beside it adds; and what a call takes as a path
+# The longest name in a directory, without what a draft adds to it; and the longest path that a system call takes
 LONGEST_NAME = 200
 LONGEST_PATH = 1000
-# Nothing that outlives a boot, or is a file at all, can be made below these.
+# Nothing that is made below these is a file that lasts.
 NO_PLACE = ("/proc", "/sys", "/dev", "/boot")
 
-# Programs look there for their configuration, for commands, for who may log in and for what is to be run.
+# Programs would take a log in these for configuration, for a command, for a list of accounts or for a job to run.
 _NO_LOGS = """
 /bin /etc /lib /lib32 /lib64 /libx32 /root /run /sbin /usr /var/lib/dpkg /var/lib/systemd /var/run /var/spool
 """
@@ -94,8 +94,8 @@ def unclear(path: str) -> str:
 def exposed(path: str, uid: int = 0) -> Path | None:
     """Return the first directory on the way to `path` in which another account can replace what leads there.
 
-    Links on the way are followed where nobody else made them. None where only root and the account can replace
-    anything, `path` itself too.
+    Links on the way are followed if root or the account made them. None where only these two can replace anything on
+    the way, or `path` itself.
 
     :param path: absolute; it need not exist.
     :param uid: of the account that may; root always may.
@@ -129,18 +129,18 @@ def _exposed(path: Path, trusted: set[int], depth: int) -> Iterator[Path]:
 def _others_can_replace(directory: Path, entry: os.stat_result | None, trusted: set[int]) -> bool:
     """Whether an account that is not trusted can put something else in the place of an entry of the directory."""
     try:
-        there = directory.stat()
+        info = directory.stat()
     except OSError:
         return True
-    sticky = bool(there.st_mode & stat.S_ISVTX) and entry is not None and entry.st_uid in trusted
-    if there.st_uid not in trusted:
+    sticky = bool(info.st_mode & stat.S_ISVTX) and entry is not None and entry.st_uid in trusted
+    if info.st_uid not in trusted:
         return True
-    if there.st_mode & stat.S_IWOTH:
+    if info.st_mode & stat.S_IWOTH:
         return not sticky
     if str(directory) in SYSTEM_DIRECTORIES:
-        # As the distribution makes it: Ubuntu's syslog may write in /var/log.
+        # The distribution has set its mode: on Ubuntu, syslog may write in /var/log.
         return False
-    return bool(there.st_mode & stat.S_IWGRP) and not sticky and _has_members(there.st_gid, trusted)
+    return bool(info.st_mode & stat.S_IWGRP) and not sticky and _has_members(info.st_gid, trusted)
 
 
 def _has_members(gid: int, trusted: set[int]) -> bool:
@@ -164,19 +164,19 @@ def keeper_of(path: str) -> pwd.struct_passwd | None:
     place = exposed(path)
     if place is None:
         return None
-    seen = place.stat()
-    if seen.st_uid == 0 or seen.st_mode & stat.S_IWOTH or (seen.st_mode & stat.S_IWGRP and _shared(seen)):
+    info = place.stat()
+    if info.st_uid == 0 or info.st_mode & stat.S_IWOTH or (info.st_mode & stat.S_IWGRP and _group_is_shared(info)):
         close = "" if str(place) in SYSTEM_DIRECTORIES else command_for("chmod go-w", place)
         raise PathError(
             f"{path} lies in {place}, where others can put something else in its place; name a directory in which "
             f"only its owner can write{f', or {close}' if close else ''}"
         )
     try:
-        return pwd.getpwuid(seen.st_uid)
+        return pwd.getpwuid(info.st_uid)
     except KeyError:
         give = command_for("chown root:", place)
         raise PathError(
-            f"{path} lies in {place}, whose owner {seen.st_uid} is no account here; name another place"
+            f"{path} lies in {place}, whose owner {info.st_uid} is no account here; name another place"
             f"{f', or give that one to root: {give}' if give else ''}"
         ) from None
 
@@ -228,12 +228,12 @@ def link_at(path: str | Path) -> str:
     return target if target.isprintable() else repr(target)
 
 
-def _shared(seen: os.stat_result) -> bool:
+def _group_is_shared(info: os.stat_result) -> bool:
     """Whether the directory's group has more members than its owner."""
     try:
-        group = grp.getgrgid(seen.st_gid)
+        group = grp.getgrgid(info.st_gid)
     except KeyError:
         return False
-    members = {entry.pw_uid for entry in pwd.getpwall() if entry.pw_gid == seen.st_gid}
-    owner = {entry.pw_name for entry in pwd.getpwall() if entry.pw_uid == seen.st_uid}
-    return bool(members - {seen.st_uid, 0}) or bool(set(group.gr_mem) - owner - {"root"})
+    members = {entry.pw_uid for entry in pwd.getpwall() if entry.pw_gid == info.st_gid}
+    owner = {entry.pw_name for entry in pwd.getpwall() if entry.pw_uid == info.st_uid}
+    return bool(members - {info.st_uid, 0}) or bool(set(group.gr_mem) - owner - {"root"})

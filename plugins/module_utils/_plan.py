@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The difference between what is declared and what a devpi-server holds, as an ordered list of steps.
 
-It is the same in check mode and outside: ``changed``, the diff and what a result tells come from it alone.
+Check mode makes the same steps: ``changed``, the diff and the result come from them alone.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._checks import in
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import (
     INDEX_KEYS,
+    ROOT_PYPI,
     UPSTREAMS,
     USER_KEYS,
     Index,
@@ -27,7 +28,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import 
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import ONLY_IN_7
 
-# What an index that lacks the key does. New stages get "intersection", but one without the key still unites.
+# How the server treats an index that lacks the key. A new stage gets "intersection", but one without the key unites.
 MISSING: dict[str, Any] = {
     "bases": [],
     "acl_upload": [],
@@ -50,13 +51,13 @@ class Change:
 
     :param action: ``create``, ``update`` or ``delete``.
     :param index: None where the step is about the user.
-    :param body: the keys to send, less the password.
+    :param body: the keys to send, without the password.
     :param before: the keys concerned as they are, and ``after`` as they will be; None where there is no object.
     :param set_password: the user's password is set too.
     :param password: the password to set; None for the one in the credentials directory.
-    :param password_hash: what to set in the place of a password.
+    :param password_hash: the hash to set instead of a password.
     :param locked: paths of the indexes that must be made volatile before the deletion.
-    :param kept: keys of an index that stay as they are and have to be sent for it.
+    :param kept: keys of an index that have to be sent along, so that they stay as they are.
     """
 
     action: str
@@ -97,24 +98,24 @@ def plan(
     """Return the steps from what exists to what is declared: users, indexes with bases first, then deletions.
 
     :param users: without problems.
-    :param existing: what the server holds (``_session.found``).
+    :param existing: what the server holds (``_session.existing_users``).
     :param credentials: the directory of generated passwords; None where none is named.
     :param is_password: whether a password is a user's on the server.
     """
     declared = {index.path: index for user in users for index in user.indexes}
-    there = indexes_of(existing)
-    gone = [user.name for user in users if user.absent]
+    indexes = indexes_of(existing)
+    absent_users = [user.name for user in users if user.absent]
     steps: list[Change | None] = []
     for user in users:
         if not (user.absent or user.known):
             marker = _password(user, user.name in existing, credentials, is_password)
             steps.append(_user_step(user, existing.get(user.name), marker))
-    ordered, _dummy = order(declared, there)
-    steps += [_index_step(index, there.get(index.path)) for index in ordered]
+    ordered, _dummy = order(declared, indexes)
+    steps += [_index_step(index, indexes.get(index.path)) for index in ordered]
     for index in declared.values():
-        if index.absent and index.path in there and index.user not in gone:
-            steps.append(_deletion(index.user, index.name, there[index.path]))
-    steps += [_deletion(name, None, existing[name]) for name in gone if name in existing]
+        if index.absent and index.path in indexes and index.user not in absent_users:
+            steps.append(_deletion(index.user, index.name, indexes[index.path]))
+    steps += [_deletion(name, None, existing[name]) for name in absent_users if name in existing]
     return [step for step in steps if step is not None]
 
 
@@ -139,17 +140,19 @@ def _password(
 def _user_step(user: User, observed: Mapping[str, Any] | None, marker: str | None) -> Change | None:
     hashed = user.password_hash if marker else None
     empty = Change("", user.name, set_password=bool(marker), password=user.password, password_hash=hashed)
-    return _filled(empty, user.keys, observed, marker)
+    return _with_changes(empty, user.keys, observed, marker)
 
 
 def _index_step(index: Index, observed: Mapping[str, Any] | None) -> Change | None:
     keys = with_tox_results(index, observed)
     if observed is None:
-        keys = {"type": index.kind(None), **keys}
-    return _filled(Change("", index.user, index.name, kept=keys_of_plugins(observed or {})), keys, observed)
+        kind = index.kind(None)
+        like_devpi_init = index.path == "root/pypi" and kind == "mirror" and "mirror_url" not in keys
+        keys = {"type": kind, **(ROOT_PYPI if like_devpi_init else {}), **keys}
+    return _with_changes(Change("", index.user, index.name, kept=keys_of_plugins(observed or {})), keys, observed)
 
 
-def _filled(
+def _with_changes(
     step: Change, keys: Mapping[str, Any], observed: Mapping[str, Any] | None, marker: str | None = None
 ) -> Change | None:
     """Return the step with what it changes; None where that is nothing."""
@@ -177,37 +180,37 @@ def _deletion(user: str, index: str | None, observed: Mapping[str, Any]) -> Chan
 def with_tox_results(index: Index, observed: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Return the keys that an index is to have: those declared and, unless it is a mirror, who may upload test results.
 
-    devpi-server's own default lets anybody without a login store them. So where nothing is declared of them, those may
-    who may upload releases: on a new stage, on one that has that default, and on one where it was so before. Any other
-    list that somebody set on the server stays.
+    devpi-server's own default lets anybody without a login store them. So a list that is not declared becomes that of
+    ``acl_upload``: on a new stage, on one that has that default, and on one where the two lists were the same. Any
+    other list that somebody set on the server stays.
 
     :param observed: the index as the server shows it; None where it does not exist.
     """
-    there = observed or {}
+    current = observed or {}
     if "acl_toxresult_upload" in index.keys or index.kind(observed) == "mirror":
         return index.keys
-    uploaders = there.get("acl_upload", MISSING["acl_upload"]) if observed is not None else [index.user]
-    testers = there.get("acl_toxresult_upload", MISSING["acl_toxresult_upload"])
+    uploaders = current.get("acl_upload", MISSING["acl_upload"]) if observed is not None else [index.user]
+    testers = current.get("acl_toxresult_upload", MISSING["acl_toxresult_upload"])
     if ":ANONYMOUS:" not in testers and set(testers) != set(uploaders):
         return index.keys
     return {**index.keys, "acl_toxresult_upload": list(index.keys.get("acl_upload", uploaders))}
 
 
 def differs(key: str, declared: object, observed: Mapping[str, Any]) -> bool:
-    """Whether an object as the server shows it differs from what is declared for the key.
+    """Whether an object on the server differs from what is declared for the key.
 
-    Of the lists only the order of ``bases``, and of those that a plugin defines, counts; an empty text is as none.
+    The order counts in ``bases`` and in the lists of plugins, and in no other list. An empty text is as good as none.
     """
-    there = observed.get(key, MISSING.get(key))
+    current = observed.get(key, MISSING.get(key))
     if key in SETS:
-        return set(cast("list[str]", declared)) != set(there)
-    if key in TEXTS and not declared and not there:
+        return set(cast("list[str]", declared)) != set(current)
+    if key in TEXTS and not declared and not current:
         return False
-    return json.dumps(declared, sort_keys=True) != json.dumps(there, sort_keys=True)
+    return json.dumps(declared, sort_keys=True) != json.dumps(current, sort_keys=True)
 
 
 def keys_of_plugins(observed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return of an index, as the server shows it, what devpi-server itself does not know."""
+    """Return the keys of an index that plugins of the server define."""
     own = {"type", "projects", *INDEX_KEYS, *ONLY_IN_7}
     return {key: value for key, value in observed.items() if key not in own and value is not None}
 
@@ -217,7 +220,7 @@ def diff(steps: list[Change]) -> dict[str, dict[str, Any]]:
     before = {}
     after = {}
     for step in steps:
-        old, new = _shown(step.before), _shown(step.after)
+        old, new = _without_passwords(step.before), _without_passwords(step.after)
         if old and new and old.get("mirror_url") == new.get("mirror_url") != None:  # noqa: E711
             new["mirror_url"] += " (another password)"
         if old is not None:
@@ -227,7 +230,7 @@ def diff(steps: list[Change]) -> dict[str, dict[str, Any]]:
     return {"before": before, "after": after}
 
 
-def _shown(keys: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _without_passwords(keys: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if keys is None:
         return None
     shown = copy.deepcopy(dict(keys))

@@ -1,7 +1,7 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The file of a program of supervisor: what it can hold, and whose it is."""
+"""Checks the file of a program of supervisor: the values in it, and whether the program is ours."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def unfit_value(name: str, value: Any) -> str:
 
 
 def problems_on_host(program: str, log_file: str) -> list[str]:
-    """Return what keeps a program of this name, and its workers, from being laid down on this host.
+    """Return why a program of this name, or one of its workers, cannot be set up on this host.
 
     :param program: its name.
     :param log_file: where it is to log.
@@ -88,28 +88,28 @@ def problems_on_host(program: str, log_file: str) -> list[str]:
             f"devpi_supervisor_program {program!r}: {path} is somebody else's program, and would be overwritten; "
             "choose another name, or move that file away"
         )
-    for other in _included():
-        if other != path and re.search(_section(program), _text(other), re.MULTILINE):
+    for other in _included_files():
+        if other != path and re.search(_section(program), _read_text(other), re.MULTILINE):
             found.append(
                 f"devpi_supervisor_program {program!r}: {other} has a program of that name, and supervisor would mix "
                 "the two; choose another name, or take it out there"
             )
-    patterns = _patterns()
+    patterns = _include_patterns()
     if patterns is not None and not any(fnmatch.fnmatch(str(path), pattern) for pattern in patterns):
         found.append(
             f"{MAIN_FILE} does not include {PROGRAMS}/*.conf, so supervisor would not read {path}; add that to files "
             "in its section [include]"
         )
-    return found + _problems_of_the_log(path, log_file)
+    return found + _problems_of_log(path, log_file)
 
 
 def is_ours(path: Path) -> bool:
     """Whether the program's file is absent, or runs nothing but a devpi-server, made by the roles or by hand."""
     if not path.exists() and not path.is_symlink():
         return True
-    # Its other lines are no proof: a comment can say anything.
-    sections = re.findall(r"^\[([^]]*)\]", _text(path), re.MULTILINE)
-    commands = re.findall(r"^command\s*[=:]\s*(.*)$", _text(path), re.MULTILINE | re.IGNORECASE)
+    # Only the commands prove it: a comment can say anything.
+    sections = re.findall(r"^\[([^]]*)\]", _read_text(path), re.MULTILINE)
+    commands = re.findall(r"^command\s*[=:]\s*(.*)$", _read_text(path), re.MULTILINE | re.IGNORECASE)
     named = [section for section in sections if section != f"program:{path.stem}"]
     return (
         not named and bool(commands) and all(re.search(r"/bin/devpi-server(?![\w.-])", command) for command in commands)
@@ -123,12 +123,12 @@ def workers_of(program: str) -> set[str]:
         for path in PROGRAMS.glob(f"{glob.escape(program)}-worker-*.conf")
         if re.fullmatch(r"[0-9]+", path.stem[len(f"{program}-worker-") :])
         and is_ours(path)
-        and "--requests-only" in _text(path)
+        and "--requests-only" in _read_text(path)
     }
 
 
-def _problems_of_the_log(path: Path, log_file: str) -> list[str]:
-    """The log is opened by root, so nobody else may put a link there, and it may be nobody's file."""
+def _problems_of_log(path: Path, log_file: str) -> list[str]:
+    """Return why root must not open the log: another account could put a link there, or it is somebody's file."""
     place = f"devpi_supervisor_log_file {log_file}"
     exposed = _paths.exposed(log_file)
     if exposed is not None:
@@ -140,18 +140,18 @@ def _problems_of_the_log(path: Path, log_file: str) -> list[str]:
     if not log.parent.is_dir() and str(log.parent) != "/var/log/supervisor":
         return [f"{place} lies in {log.parent}, which is no directory, and supervisor makes none; make it first"]
     try:
-        seen = log.lstat()
+        info = log.lstat()
     except OSError:
         return []
-    named = re.findall(r"^stdout_logfile\s*[=:]\s*(.*?)\s*$", _text(path), re.MULTILINE | re.IGNORECASE)
+    named = re.findall(r"^stdout_logfile\s*[=:]\s*(.*?)\s*$", _read_text(path), re.MULTILINE | re.IGNORECASE)
     ours = log_file in named and is_ours(path)
-    if not stat.S_ISREG(seen.st_mode) or (seen.st_size and not ours and not _left_by_supervisor(log)):
+    if not stat.S_ISREG(info.st_mode) or (info.st_size and not ours and not _left_by_supervisor(log)):
         return [f"{place} is there and is somebody else's; name another file, or move it away"]
     return []
 
 
 def _left_by_supervisor(log: Path) -> bool:
-    """Whether it lies where supervisor alone keeps logs; one is there still when its program has been removed."""
+    """Whether the log lies in supervisor's own directory, where logs stay when their program is removed."""
     return log.parent == Path("/var/log/supervisor") and log.name != "supervisord.log"
 
 
@@ -159,22 +159,22 @@ def _section(program: str) -> str:
     return rf"^\[(program|fcgi-program|eventlistener|group):\s*{re.escape(program)}\s*\]"
 
 
-def _patterns() -> list[str] | None:
+def _include_patterns() -> list[str] | None:
     """Return the paths that supervisor's main file includes; None where there is no such file."""
     if not MAIN_FILE.exists():
         return None
-    section = re.search(r"^\[include\](.*?)(?=^\[|\Z)", _text(MAIN_FILE), re.MULTILINE | re.DOTALL)
+    section = re.search(r"^\[include\](.*?)(?=^\[|\Z)", _read_text(MAIN_FILE), re.MULTILINE | re.DOTALL)
     files = re.search(r"^files\s*[=:](.*(?:\n[ \t]+\S.*)*)", section.group(1), re.MULTILINE) if section else None
     words = re.sub(r"\s[;#].*", "", files.group(1)).split() if files else []
     here = str(MAIN_FILE.parent)
     return [os.path.normpath(MAIN_FILE.parent / word.replace("%(here)s", here)) for word in words]
 
 
-def _included() -> list[Path]:
-    return [MAIN_FILE, *(Path(found) for pattern in _patterns() or [] for found in sorted(glob.glob(pattern)))]  # noqa: PTH207 - it is absolute
+def _included_files() -> list[Path]:
+    return [MAIN_FILE, *(Path(found) for pattern in _include_patterns() or [] for found in sorted(glob.glob(pattern)))]  # noqa: PTH207 - it is absolute
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         # A pipe that nobody writes to is not waited for.
         return read_file(str(path)).decode("utf-8", "replace")

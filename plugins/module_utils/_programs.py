@@ -1,7 +1,7 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Programs that root runs are the distribution's own, whatever PATH says, and no variable of a shell bends them."""
+"""Root runs the distribution's own programs, whatever PATH and the other variables of a shell say."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 SYSTEM_PROGRAMS = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 # Variables by which a program loads other code, or reads another configuration, than the system's. Proxies, locales and
 # CA bundles are not among them.
-BENDING = re.compile(
+UNSAFE_VARIABLES = re.compile(
     r"(LD_|GCONV_|GETCONF_|GLIBC_|MALLOC_|PYTHON|PERL|RUBY|OPENSSL_|APT_|DPKG_|DEBCONF_|NGINX|SUPERVISOR_|SYSTEMD_|BASH_)\w*"
     r"|ENV|IFS|CDPATH|SHELLOPTS|BASHOPTS|PS4|VIRTUAL_ENV|LOCPATH|NLSPATH|HOSTALIASES|RES_OPTIONS|LOCALDOMAIN"
 )
@@ -21,14 +21,17 @@ BENDING = re.compile(
 
 def system_environment() -> dict[str, str]:
     """Return this process's environment as a program of the system gets it."""
-    return {**{name: value for name, value in os.environ.items() if not BENDING.fullmatch(name)}, **SYSTEM_PROGRAMS}
+    return {
+        **{name: value for name, value in os.environ.items() if not UNSAFE_VARIABLES.fullmatch(name)},
+        **SYSTEM_PROGRAMS,
+    }
 
 
 def use_system_programs(module: Any) -> None:
-    """Have all that the module runs from now on be the system's own programs.
+    """Have the module run only the system's own programs from now on.
 
-    :param module: the running AnsibleModule, whose ``run_command`` hands on what this process has as its environment.
+    :param module: the running AnsibleModule, whose ``run_command`` passes on the environment of this process.
     """
-    for name in [name for name in os.environ if BENDING.fullmatch(name)]:
+    for name in [name for name in os.environ if UNSAFE_VARIABLES.fullmatch(name)]:
         del os.environ[name]
     module.run_command_environ_update = SYSTEM_PROGRAMS

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 # The first line of a file that the merge began; such a file needs no backup.
 MADE_HERE = "# Made by wheelhouse.devpi.pypirc. Lines that you add are kept."
-# As it was while a list that the merge began took away the names that the tools know of themselves.
+# The first line of older files, whose lists lack the names that the tools know by themselves.
 MADE_BEFORE = "# Made by wheelhouse.devpi.pypirc; other lines may be added by hand and are kept."
 MASK = "********"
 
@@ -122,8 +122,8 @@ class Pypirc:
     def _first_line(self) -> str:
         return "".join(self._text.splitlines()[:1])
 
-    def _kept_known(self, repositories: Sequence[Repository]) -> list[str]:
-        """The names that the tools know without a list, where the merge begins one; not those that are declared."""
+    def _implicit_names(self, repositories: Sequence[Repository]) -> list[str]:
+        """The names that the tools know without a list and that a new list has to have, without the declared ones."""
         has_list = "index-servers" in self._values.get("distutils", {}) and self._first_line != MADE_BEFORE
         if has_list or all(repository.state == "absent" for repository in repositories):
             return []
@@ -139,7 +139,7 @@ class Pypirc:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise PypircError(f"repositories: {', '.join(twice)} is there more than once. Leave one of each name.")
-        known = self._kept_known(repositories)
+        known = self._implicit_names(repositories)
         edit = _Edit(self._text)
         if self._first_line == MADE_BEFORE and known:
             edit.replace_first_line(MADE_HERE)
@@ -170,8 +170,8 @@ class Pypirc:
         """What configparser should read after the merge."""
         expected = {section: dict(options) for section, options in self._values.items()}
         defaults = expected[configparser.DEFAULTSECT]
-        listed = _listed(expected)
-        known = self._kept_known(repositories)
+        listed = _listed_names(expected)
+        known = self._implicit_names(repositories)
         listed += [name for name in known if name not in listed]
         if self._needs_test_pypi(known):
             expected.setdefault("testpypi", dict(defaults))["repository"] = _TEST_PYPI
@@ -230,7 +230,7 @@ def _ending(line: str) -> str:
     return line[len(_body(line)) :]
 
 
-def _lead(line: str) -> str:
+def _indentation(line: str) -> str:
     """The whitespace that the line begins with."""
     return line[: len(line) - len(line.lstrip())]
 
@@ -267,7 +267,7 @@ def _values(parser: configparser.RawConfigParser) -> _Values:
     return {section: dict(parser.items(section)) for section in (configparser.DEFAULTSECT, *parser.sections())}
 
 
-def _listed(values: _Values) -> list[str]:
+def _listed_names(values: _Values) -> list[str]:
     """The names in the list."""
     return values.get("distutils", {}).get("index-servers", "").split()
 
@@ -311,7 +311,7 @@ def _scan(lines: Sequence[str]) -> list[_Section]:
     for index, line in enumerate(lines):
         if not _is_content(line):
             continue
-        stripped, indent = line.strip(), len(_lead(line))
+        stripped, indent = line.strip(), len(_indentation(line))
         if option and indent > level:
             option.last = index
             continue
@@ -352,18 +352,18 @@ class _Edit:
 
     def list_name(self, name: str) -> None:
         """Have ``name`` in index-servers."""
-        names = _listed(self._values)
+        names = _listed_names(self._values)
         if name in names and "index-servers" in self._values.get("distutils", {}):
             return
         option = self._option("distutils", "index-servers")
         if option is None:
             self._add_list([*names, *([] if name in names else [name])])
         elif option.last > option.first:
-            self._insert(option.last, [_lead(self._lines[option.last]) + name])
+            self._insert(option.last, [_indentation(self._lines[option.last]) + name])
         elif self._lines[option.first][option.value_at :].strip():
             self._replace(option.first, f"{self._lines[option.first].rstrip()} {name}")
         else:
-            self._insert(option.first, [f"{_lead(self._lines[option.first])}    {name}"])
+            self._insert(option.first, [f"{_indentation(self._lines[option.first])}    {name}"])
 
     def unlist_name(self, name: str) -> None:
         """Have no ``name`` in index-servers."""
@@ -376,7 +376,7 @@ class _Edit:
             return
         for index in range(option.last, option.first - 1, -1):
             line = self._lines[index]
-            start = option.value_at if index == option.first else len(_lead(line))
+            start = option.value_at if index == option.first else len(_indentation(line))
             listed = line[start:].split()
             if name not in listed or not _is_content(line):
                 continue
@@ -414,7 +414,7 @@ class _Edit:
         previous, following = sections[:position][-1:], sections[position + 1 : position + 2]
         if following and previous and previous[0].options:
             header, option = following[0].header, previous[0].options[-1]
-            if len(_lead(self._lines[header])) > len(_lead(self._lines[option.first])):
+            if len(_indentation(self._lines[header])) > len(_indentation(self._lines[option.first])):
                 self._lines[header] = self._lines[header].lstrip()  # or it would continue the option's value
         start, end = section.header, section.last + 1
         while end < len(self._lines) and not self._lines[end].strip():
@@ -462,15 +462,15 @@ class _Edit:
         sections = _scan(self._lines)
         position = next(index for index, section in enumerate(sections) if section.name == section_name)
         section, following = sections[position], sections[position + 1 : position + 2]
-        lead, separator = _lead(self._lines[section.header]), " = "
+        lead, separator = _indentation(self._lines[section.header]), " = "
         if section.options:
             option = section.options[-1]
             line = self._lines[option.first]
-            lead = _lead(line)
+            lead = _indentation(line)
             separator = _before_value(line, option)[option.name_end :]
         elif following:
             # Less indentation than that of the header that follows would make the header continue this value.
-            lead = max(lead, _lead(self._lines[following[0].header]), key=len)
+            lead = max(lead, _indentation(self._lines[following[0].header]), key=len)
         first = f"{lead}{name}{separator}{values[0]}".rstrip()
         self._insert(section.last, [first, *(f"{lead}    {value}" for value in values[1:])])
 
@@ -511,7 +511,7 @@ def _masked(text: str, changed: set[tuple[str, str]]) -> str:
             mark = f"{MASK} (changed)" if (section.name, option.name) in changed else MASK
             for index in range(option.first, option.last + 1):
                 line = lines[index]
-                start = option.value_at if index == option.first else len(_lead(line)) + _is_comment(line)
+                start = option.value_at if index == option.first else len(_indentation(line)) + _is_comment(line)
                 if line[start:].strip():
                     shown[index] = line[:start] + mark + _ending(line)
     return "".join(shown)

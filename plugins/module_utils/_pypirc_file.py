@@ -1,7 +1,7 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A person's ~/.pypirc as it lies there, looked at with the person's rights; what is in it is :mod:`._pypirc`'s."""
+"""Reads a person's ~/.pypirc with the person's rights; its text is merged by :mod:`._pypirc`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._pypirc import Py
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._reading import UnfitFile, read_open
 
 
-class Found(NamedTuple):
-    """The file as it is: its text, and its mode, owner and group as people write them; both empty without a file."""
+class FileState(NamedTuple):
+    """The text of the file, and its mode, owner and group as people write them; both empty without a file."""
 
     text: str
     attributes: dict[str, str]
 
 
-def find(path: str, account: pwd.struct_passwd) -> tuple[Path, Found]:
+def find(path: str, account: pwd.struct_passwd) -> tuple[Path, FileState]:
     """Return the file that a path leads to, and what is in it.
 
     :param path: absolute; a link in its place is followed with the owner's rights.
@@ -55,13 +55,13 @@ def refuse_closed(path: str, target: Path, account: pwd.struct_passwd) -> None:
 
 
 def _way_out(path: str, account: pwd.struct_passwd, otherwise: str = "Name another path") -> str:
-    """Return what to do about a file that the owner may have led elsewhere: nothing to what a link leads to."""
+    """Return what to do about a file that the owner may have replaced by a link; nothing is done to a link's target."""
     with acting_as(account):
         link = link_at(path)
     return f"{path} is a symbolic link to {link}: remove the link, or name another path" if link else otherwise
 
 
-def _read(path: str, target: Path, account: pwd.struct_passwd) -> Found:
+def _read(path: str, target: Path, account: pwd.struct_passwd) -> FileState:
     try:
         with acting_as(account):
             directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -85,19 +85,19 @@ def _read(path: str, target: Path, account: pwd.struct_passwd) -> Found:
         os.close(directory)
 
 
-def _read_in(directory: int, path: str, target: Path, account: pwd.struct_passwd) -> Found:
+def _read_in(directory: int, path: str, target: Path, account: pwd.struct_passwd) -> FileState:
     with acting_as(account):
         link = Path(path).is_symlink()
         try:
             found = os.stat(target.name or ".", dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:
-            return Found("", {})
+            return FileState("", {})
     if not stat.S_ISREG(found.st_mode):
         raise PypircError(f"{path} is not a file. Move it away, or name another path. Nothing was changed.")
     owned = found.st_uid == account.pw_uid
     linked = link or found.st_nlink > 1 or os.fstat(directory).st_uid != account.pw_uid
     if not owned and linked:
-        # Nobody is told to give away a file that the owner may have chosen.
+        # The owner may have chosen somebody else's file, so nobody is told to give it away.
         give = "" if found.st_nlink > 1 else command_for(f"chown --no-dereference {account.pw_name}:", path)
         otherwise = f"Give it to {account.pw_name}: {give}, or name another path" if give else "Name another path"
         raise PypircError(
@@ -123,4 +123,4 @@ def _read_in(directory: int, path: str, target: Path, account: pwd.struct_passwd
         raise PypircError(
             f"{path}, line {line}: this is not UTF-8. Save the file as UTF-8, then run again. Nothing was changed."
         ) from None
-    return Found(text, attributes(stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid))
+    return FileState(text, attributes(stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid))

@@ -1,14 +1,14 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads a file that somebody else may have put where it lies: it may be a pipe, a device, or without an end."""
+"""Reads a file that another account may have put there: it may be a pipe, a device, or without an end."""
 
 from __future__ import annotations
 
 import os
 import stat
 
-# What people keep in such files is a thousand times less.
+# The files that people keep there are a thousand times smaller.
 LIMIT = 1 << 20
 
 _KINDS = (
@@ -21,11 +21,11 @@ _KINDS = (
 
 
 class UnfitFile(ValueError):  # noqa: N818 - named for what it is about
-    """What lies there is no file of reasonable size. The message says what it is, as the end of "PATH is …"."""
+    """The path leads to no regular file of reasonable size. The message is the end of the sentence "PATH is …"."""
 
 
 def read_file(path: str, *, follow: bool = True, directory: int | None = None) -> bytes:
-    """Return a file's content, at once, whatever lies there.
+    """Return a file's content, without waiting for a pipe or a device in its place.
 
     Call it with the rights of the account that could have put something there; see ``_account.acting_as``.
 

@@ -44,10 +44,10 @@ def version_in(filename: str, project: str) -> str | None:
     return None
 
 
-def ask(client: Client, index: str, project: str) -> list[dict[str, Any]]:
+def fetch_files(client: Client, index: str, project: str) -> list[dict[str, Any]]:
     """Return the files that an installer sees of a project on an index; none where the index or the project is missing.
 
-    Of a stage over a mirror whose upstream does not answer, devpi-server shows what it knows, or that there is nothing.
+    For a stage over a mirror whose upstream does not answer, devpi-server shows the files that it knows, or none.
 
     :raises RequestFailed: the index is a mirror whose upstream does not answer.
     """
@@ -59,7 +59,7 @@ def ask(client: Client, index: str, project: str) -> list[dict[str, Any]]:
         except RequestFailed as error:
             if error.status != 502:
                 raise
-            # devpi-server 7 says so too where an upstream lacks the project. This asks for the reason.
+            # devpi-server 7 also answers 502 where the upstream lacks the project. This request fails with the reason.
             client.get_json(f"/{index}/{project}")
             page = client.get_simple(path)
     except RequestFailed as error:
@@ -108,9 +108,9 @@ def releases(given: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         release["files"].append({key: value for key, value in each.items() if key != "version"})
     for release in found.values():
         release["files"].sort(key=lambda each: str(each["filename"]))
-    return sorted(found.values(), key=_age, reverse=True)
+    return sorted(found.values(), key=_sort_key, reverse=True)
 
 
-def _age(release: Mapping[str, Any]) -> tuple[Any, ...]:
+def _sort_key(release: Mapping[str, Any]) -> tuple[Any, ...]:
     version = parse(release["version"])
     return (0, release["version"]) if version is None else (1, version.key)

@@ -3,24 +3,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The directory and the secret of a devpi-server, which the server's account can change at any time.
 
-Where the way there is root's alone, root makes them and looks at them, by descriptors and without following anything.
-Where the way is the account's own, everything is done with that account's rights.
+Where root alone can change the path, root inspects them, by descriptors and without following links. Where the account
+can change the path, that is done with the account's rights. Role server makes and changes them in the same way.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import pwd
-import secrets
 import shlex
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ContextManager, Iterator
 
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as, user_name
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as, attributes, user_name
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import (
     PathError,
     command_as,
@@ -48,15 +46,15 @@ class ServerDirectoryError(ValueError):
 
 
 @dataclass
-class _Seen:
-    """What is at the path: its attributes, and what it holds, by name; None where there is nothing."""
+class _DirectoryState:
+    """The attributes of a directory, None where it does not exist, and those of its entries by name."""
 
-    itself: os.stat_result | None = None
+    info: os.stat_result | None = None
     entries: dict[str, os.stat_result] = field(default_factory=dict)
 
 
 class Place:
-    """A path at which something of the account's is kept, and with whose rights that is done.
+    """A path at which data of the account are kept, and with whose rights that is done.
 
     :param variable: the variable that names the path, for messages.
     :param path: as it was given.
@@ -71,7 +69,7 @@ class Place:
         self.user = user
 
     @property
-    def called(self) -> str:
+    def label(self) -> str:
         """The variable and its value, as messages begin."""
         return f"{self.variable} {self.path}"
 
@@ -82,7 +80,7 @@ class Place:
         """
         why = unfit(self.path)
         if why:
-            raise ServerDirectoryError(f"{self.called} {why}")
+            raise ServerDirectoryError(f"{self.label} {why}")
         if os.geteuid() != 0:
             return None
         try:
@@ -91,7 +89,7 @@ class Place:
             raise ServerDirectoryError(f"{self.variable} {error}") from None
         if keeper is not None and (self.account is None or keeper.pw_uid != self.account.pw_uid):
             raise ServerDirectoryError(
-                f"{self.called} lies in {exposed(self.path)}, where {keeper.pw_name} can put something else in its "
+                f"{self.label} lies in {exposed(self.path)}, where {keeper.pw_name} can put something else in its "
                 f"place, and devpi_server_user is {self.user}; set that to {keeper.pw_name}, or name a directory "
                 "below one that only root can change, like /var/lib/devpi"
             )
@@ -105,8 +103,16 @@ class Place:
         keeper = self.keeper()
         return contextlib.nullcontext() if keeper is None else acting_as(keeper)
 
+    def whose_rights(self) -> str:
+        """Return the name of the account with whose rights things are made there; root's where that is not known."""
+        try:
+            keeper = self.keeper()
+        except ServerDirectoryError:
+            keeper = None
+        return "root" if keeper is None else keeper.pw_name
+
     def out_of_reach(self) -> Iterator[str]:
-        """Tell which directory keeps the account from the place."""
+        """Yield which directory on the way the account may not enter."""
         for parent in reversed(Path(self.path).parents):
             try:
                 with contextlib.nullcontext() if self.account is None else acting_as(self.account):
@@ -119,7 +125,7 @@ class Place:
             if not passes:
                 enter = command_for("chmod o+x", parent)
                 yield (
-                    f"{self.called} lies below {parent}, which {self.user} may not enter (devpi_server_user); name "
+                    f"{self.label} lies below {parent}, which {self.user} may not enter (devpi_server_user); name "
                     f"another place{f', or {enter}' if enter else ''}"
                 )
                 return
@@ -136,22 +142,22 @@ class ServerDirectory(Place):
     def __init__(self, path: str, account: pwd.struct_passwd | None, user: str) -> None:
         super().__init__("devpi_server_dir", path, account, user)
 
-    def _real(self) -> str:
+    def _real_path(self) -> str:
         # Only links of root's can be on a way that only root can change.
         return os.path.realpath(self.path) if self.keeper() is None else self.path
 
-    def _opened(self) -> int:
+    def _open(self) -> int:
         follow = 0 if self.keeper() is not None else os.O_NOFOLLOW
-        return os.open(self._real(), DIRECTORY | follow)
+        return os.open(self._real_path(), DIRECTORY | follow)
 
-    def _look(self) -> _Seen:
+    def _inspect(self) -> _DirectoryState:
         with self.rights():
             try:
-                handle = self._opened()
+                handle = self._open()
             except FileNotFoundError:
                 if link_at(self.path):
-                    raise ServerDirectoryError(f"{self.called} is a link to nothing; remove it") from None
-                return _Seen()
+                    raise ServerDirectoryError(f"{self.label} is a link to nothing; remove it") from None
+                return _DirectoryState()
             except OSError as error:
                 what = (
                     "is no directory, or lies below something that is none"
@@ -160,22 +166,22 @@ class ServerDirectory(Place):
                 )
                 link = link_at(self.path)
                 raise ServerDirectoryError(
-                    f"{self.called} {f'is a symbolic link to {link}, and ' if link else ''}{what}; "
+                    f"{self.label} {f'is a symbolic link to {link}, and ' if link else ''}{what}; "
                     f"{'remove the link' if link else 'move away what is there'}, or name another"
                 ) from None
             try:
                 entries = {}
-                for name in _names(handle):
+                for name in _entry_names(handle):
                     with contextlib.suppress(FileNotFoundError):
                         entries[name] = os.stat(name, dir_fd=handle, follow_symlinks=False)
-                return _Seen(os.fstat(handle), entries)
+                return _DirectoryState(os.fstat(handle), entries)
             finally:
                 os.close(handle)
 
     def initialised(self) -> bool:
         """Whether devpi-init finished there: it writes .nodeinfo before .sqlite. False where nobody may look."""
         try:
-            entries = self._look().entries
+            entries = self._inspect().entries
         except ServerDirectoryError:
             return False
         return all(name in entries and stat.S_ISREG(entries[name].st_mode) for name in (NODEINFO, DATABASE))
@@ -183,46 +189,46 @@ class ServerDirectory(Place):
     def problems(self) -> list[str]:
         """Return why the directory cannot be the server's, each with the way out; nothing where it can."""
         try:
-            seen = self._look()
+            state = self._inspect()
         except ServerDirectoryError as error:
             return [str(error)]
         found = list(self.out_of_reach())
-        if seen.itself is None:
+        if state.info is None:
             return found
-        foreign = self._foreign(seen.itself, seen.entries)
-        return found or ([foreign] if foreign else list(self._bad_entries(seen.entries)))
+        foreign = self._foreign(state.info, state.entries)
+        return found or ([foreign] if foreign else list(self._bad_entries(state.entries)))
 
-    def _foreign(self, itself: os.stat_result, entries: dict[str, os.stat_result]) -> str:
+    def _foreign(self, info: os.stat_result, entries: dict[str, os.stat_result]) -> str:
         holds_data = bool(DATA & set(entries))
         keeper = self.keeper()
         with self.rights():
-            # One of the account's own. Root's are no trap.
+            # A link that the account can make may be a trap; root's are none.
             link = "" if keeper is None else link_at(self.path)
         if not holds_data and any(not _may_be_left(name) for name in entries):
             named = ", ".join(sorted(entries)[:3]) + (" and more" if len(entries) > 3 else "")
             if link:
                 return (
-                    f"{self.called} is a symbolic link to {link}, which holds {named}, which no devpi-server has put "
+                    f"{self.label} is a symbolic link to {link}, which holds {named}, which no devpi-server has put "
                     "there; remove the link, or name a directory that is empty or not there"
                 )
             return (
-                f"{self.called} holds {named}, which no devpi-server has put there; name a directory that is empty or "
+                f"{self.label} holds {named}, which no devpi-server has put there; name a directory that is empty or "
                 f"not there, like {self.path}/devpi"
             )
-        if self.account is not None and itself.st_uid == self.account.pw_uid:
+        if self.account is not None and info.st_uid == self.account.pw_uid:
             return ""
-        if itself.st_uid == 0 and not entries and self.keeper() is None:
+        if info.st_uid == 0 and not entries and self.keeper() is None:
             return ""
-        owner = user_name(itself.st_uid)
+        owner = user_name(info.st_uid)
         if link:
             return (
-                f"{self.called} is a symbolic link to {link}, which belongs to {owner}, and devpi-server runs as "
+                f"{self.label} is a symbolic link to {link}, which belongs to {owner}, and devpi-server runs as "
                 f"{self.user} (devpi_server_user); remove the link, or name a directory of {self.user}'s own"
             )
-        give = self._give(entries)
+        give = self._chown_command(entries)
         if not give:
             return (
-                f"{self.called} belongs to {owner}, and devpi-server runs as {self.user} (devpi_server_user); move it "
+                f"{self.label} belongs to {owner}, and devpi-server runs as {self.user} (devpi_server_user); move it "
                 "away, or name another directory"
             )
         what = "and the devpi data in it belong" if holds_data else "belongs"
@@ -232,31 +238,31 @@ class ServerDirectory(Place):
             else f"useradd --system --no-create-home --home-dir {shlex.quote(self.path)} {self.user} && "
         )
         return (
-            f"{self.called} {what} to {owner}, and devpi_server_user is {self.user}; set it to {owner}, or stop the "
+            f"{self.label} {what} to {owner}, and devpi_server_user is {self.user}; set it to {owner}, or stop the "
             f"server and give all of it to {self.user}: {make}{give}"
-            if itself.st_uid != 0
-            else f"{self.called} {what} to root, and devpi-server runs as {self.user} (devpi_server_user); give it to "
+            if info.st_uid != 0
+            else f"{self.label} {what} to root, and devpi-server runs as {self.user} (devpi_server_user); give it to "
             f"that account: {make}{give}"
         )
 
-    def _give(self, entries: dict[str, os.stat_result]) -> str:
+    def _chown_command(self, entries: dict[str, os.stat_result]) -> str:
         """Return the command that gives the directory to the account; nothing where it could give away something else.
 
-        That is so where another account leads to it by a link, or has linked somebody's file into it.
+        It could where another account has put a link on the way, or a hard link to somebody's file into the directory.
         """
-        hard = any(seen.st_nlink > 1 and not stat.S_ISDIR(seen.st_mode) for seen in entries.values())
+        hard = any(info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode) for info in entries.values())
         return "" if hard else command_for(f"chown -R --no-dereference {self.user}:", self.path)
 
     def _bad_entries(self, entries: dict[str, os.stat_result]) -> Iterator[str]:
         for name in sorted({*DATA, SECRET} & set(entries)):
-            seen = entries[name]
+            info = entries[name]
             path = f"{self.path}/{name}"
-            if not stat.S_ISREG(seen.st_mode):
-                yield f"{path} ({self.variable}) is {_kind(seen)} and should be a file; put the file itself there"
-            elif self.account is not None and seen.st_uid != self.account.pw_uid:
-                owner = user_name(seen.st_uid)
-                # Whoever is told to give a file away must not be tricked into giving away another by a hard link to it.
-                give = "" if seen.st_nlink > 1 else command_for(f"chown --no-dereference {self.user}:", self.path)
+            if not stat.S_ISREG(info.st_mode):
+                yield f"{path} ({self.variable}) is {_kind(info)} and should be a file; put the file itself there"
+            elif self.account is not None and info.st_uid != self.account.pw_uid:
+                owner = user_name(info.st_uid)
+                # By a hard link the account could have somebody else's file given away.
+                give = "" if info.st_nlink > 1 else command_for(f"chown --no-dereference {self.user}:", self.path)
                 way_out = (
                     f"{give}/{name}" if give else "move it away, and put there a copy that belongs to that account"
                 )
@@ -269,7 +275,7 @@ class ServerDirectory(Place):
         if files is None:
             return
         if stat.S_ISLNK(files.st_mode):
-            # One of the account's own may lead to another disk.
+            # A link that the account made itself may lead to another disk.
             if self.account is not None and files.st_uid != self.account.pw_uid:
                 yield (
                     f"{path} is a symbolic link that {user_name(files.st_uid)} made, and devpi-server runs as "
@@ -287,7 +293,7 @@ class ServerDirectory(Place):
     def release_files_problem(self) -> str:
         """Return why nginx could not read the release files, with the way out; nothing where it could."""
         try:
-            files = self._look().entries.get(FILES)
+            files = self._inspect().entries.get(FILES)
         except ServerDirectoryError:
             return ""
         if files is None or not stat.S_ISLNK(files.st_mode):
@@ -297,130 +303,52 @@ class ServerDirectory(Place):
             f"nginx, follows none of {self.user}'s; put the directory itself there"
         )
 
-    def half(self) -> str:
-        """Return what keeps a database from being made or used: one of its two files is missing. Else nothing."""
+    def incomplete_database(self) -> str:
+        """Return which of the database's two files is missing, with the way out; nothing where both or none exist."""
         try:
-            entries = self._look().entries
-            whole = self.whole_draft()
+            entries = self._inspect().entries
         except ServerDirectoryError:
             return ""
-        if DATABASE in entries and NODEINFO not in entries and not whole:
+        if DATABASE in entries and NODEINFO not in entries and not self._has_whole_draft(entries):
             return (
-                f"{self.called} holds a database (.sqlite) without its .nodeinfo; restore that file, or move the "
+                f"{self.label} holds a database (.sqlite) without its .nodeinfo; restore that file, or move the "
                 "directory away to begin with an empty index"
             )
         if NODEINFO in entries and DATABASE not in entries:
             return (
-                f"{self.called} holds a .nodeinfo without its database (.sqlite); restore that file, or remove "
+                f"{self.label} holds a .nodeinfo without its database (.sqlite); restore that file, or remove "
                 ".nodeinfo to begin with an empty index"
             )
         return ""
 
-    def drafts(self) -> list[str]:
-        """Return the paths of the directories that begun initialisations have left."""
-        entries = self._look().entries
-        names = sorted(name for name, seen in entries.items() if _is_draft(name) and stat.S_ISDIR(seen.st_mode))
-        return [f"{self.path}/{name}" for name in names]
-
-    def whole_draft(self) -> str:
-        """Return the path of a draft of which a run that was killed had begun to move the content out, or nothing."""
-        if self.account is None or DATABASE not in self._look().entries:
-            return ""
+    def _has_whole_draft(self, entries: dict[str, os.stat_result]) -> bool:
+        """Whether a run was killed while it moved the content of a draft out; the next run goes on with that."""
+        drafts = [name for name, info in entries.items() if _is_draft(name) and stat.S_ISDIR(info.st_mode)]
+        if self.account is None:
+            return False
         with acting_as(self.account):
-            return next((draft for draft in self.drafts() if os.path.lexists(f"{draft}/{NODEINFO}")), "")
+            return any(os.path.lexists(f"{self.path}/{draft}/{NODEINFO}") for draft in drafts)
 
-    def new_draft(self) -> str:
-        """Make an empty directory in this one, with a name of its own, and return its path."""
-        path = f"{self.path}/{DRAFT}.{secrets.token_hex(8)}"
-        if self.account is not None:
-            with acting_as(self.account):
-                Path(path).mkdir(0o700)
-        return path
-
-    def take_out_of(self, draft: str) -> None:
-        """Move what a draft holds into this directory, and remove the draft.
-
-        Its .nodeinfo comes last: with it the database is whole, and without it the next run begins anew or goes on.
-        """
-        if self.account is None:
-            return
-        with acting_as(self.account):
-            rest = sorted({each.name for each in Path(draft).iterdir()} - {NODEINFO})
-            for name in [*rest, NODEINFO]:
-                Path(draft, name).rename(Path(self.path, name))
-            Path(draft).rmdir()
-
-    def keep(self, mode: int, gid: int, *, check_mode: bool) -> list[str]:
-        """Make the directory, or mend its mode and group and the modes of the files with password hashes.
-
-        Directories above that are missing are made too: root's and 0755 where root makes them, else the account's.
-
-        :param mode: of the directory, 0o700 or 0o710.
-        :param gid: its group.
-        :returns: the paths that were, or in check mode would be, made or changed.
-        :raises ServerDirectoryError: it cannot be the server's.
-        """
-        for problem in self.problems():
-            raise ServerDirectoryError(problem)
-        seen = self._look()
-        if self.account is None:
-            return [self.path]
-        changed = []
-        wanted = (mode, self.account.pw_uid, gid)
-        if seen.itself is None or _attributes(seen.itself) != wanted:
-            changed.append(self.path)
-            if not check_mode:
-                self._make(mode)
-                self._set(mode, gid)
-        for name in sorted({NODEINFO, DATABASE} & set(seen.entries)):
-            if stat.S_IMODE(seen.entries[name].st_mode) & 0o077:
-                changed.append(f"{self.path}/{name}")
-                if not check_mode:
-                    self._close(name)
-        return changed
-
-    def _make(self, mode: int) -> None:
-        keeper = self.keeper()
-        for_another = keeper is None and self.account is not None and self.account.pw_uid != os.geteuid()
-        above = 0o755 if for_another else 0o700 if mode == 0o700 else 0o711
-        with self.rights():
-            missing = [each for each in Path(self._real()).parents if not each.exists()]
-            for each in reversed(missing):
-                each.mkdir(0o700)
-                each.chmod(above)
-            with contextlib.suppress(FileExistsError):
-                Path(self._real()).mkdir(0o700)
-
-    def _set(self, mode: int, gid: int) -> None:
-        if self.account is None:
-            return
-        with self.rights():
-            handle = self._opened()
+    def attributes(self) -> list[str]:
+        """Return the directory's mode, owner and group; nothing where it is not there or nobody may look."""
         try:
-            seen = os.fstat(handle)
-            fresh = seen.st_uid == 0 and self.keeper() is None and not _names(handle)
-            if seen.st_uid != self.account.pw_uid and not fresh:
-                raise ServerDirectoryError(
-                    f"{self.called} belongs to {user_name(seen.st_uid)} now, so somebody changes it while it is "
-                    "deployed; find out who, and run this again"
-                )
-            # Never open to a group that it was not meant for
-            os.fchmod(handle, 0o700)
-            os.fchown(handle, self.account.pw_uid, gid)
-            os.fchmod(handle, mode)
-        finally:
-            os.close(handle)
+            info = self._inspect().info
+        except ServerDirectoryError:
+            return []
+        return [] if info is None else list(attributes(stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid).values())
 
-    def _close(self, name: str) -> None:
-        if self.account is None:
-            return
-        with acting_as(self.account):
-            handle = os.open(f"{self.path}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            try:
-                if stat.S_ISREG(os.fstat(handle).st_mode):
-                    os.fchmod(handle, 0o600)
-            finally:
-                os.close(handle)
+    def lacks_parent(self) -> bool:
+        """Whether root has to make directories above it."""
+        return self.whose_rights() == "root" and not Path(self.path).parent.exists()
+
+    def files_readable_by_others(self) -> list[str]:
+        """Return the paths of the files with password hashes that others can read."""
+        try:
+            entries = self._inspect().entries
+        except ServerDirectoryError:
+            return []
+        names = sorted({NODEINFO, DATABASE} & set(entries))
+        return [f"{self.path}/{name}" for name in names if stat.S_IMODE(entries[name].st_mode) & 0o077]
 
 
 class SecretFile(Place):
@@ -433,14 +361,6 @@ class SecretFile(Place):
 
     def __init__(self, path: str, account: pwd.struct_passwd | None, user: str) -> None:
         super().__init__("devpi_server_secret_file", path, account, user)
-
-    def exists(self) -> bool:
-        """Whether something is there, a link to nothing too.
-
-        :raises ServerDirectoryError: nobody's rights are safe there.
-        """
-        with self.rights():
-            return os.path.lexists(self.path)
 
     def problems(self) -> list[str]:
         """Return why the file cannot hold the secret, each with the way out; nothing where it does or can be made."""
@@ -457,7 +377,7 @@ class SecretFile(Place):
             if stat.S_IMODE(above.stat().st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
                 close = command_for("chmod go-w", above)
                 yield (
-                    f"{self.called} lies in {above}, where others can write, and devpi-server takes no secret from "
+                    f"{self.label} lies in {above}, where others can write, and devpi-server takes no secret from "
                     f"there; name another{f', or {close}' if close else ''}"
                 )
         try:
@@ -467,73 +387,37 @@ class SecretFile(Place):
         except OSError as error:
             link = link_at(self.path)
             yield (
-                f"{self.called} {'is a link' if link else f'cannot be read ({error.strerror})'}; put the secret itself "
+                f"{self.label} {'is a link' if link else f'cannot be read ({error.strerror})'}; put the secret itself "
                 "there, or leave the variable as it is for one that is generated"
             )
             return
         try:
-            seen = os.fstat(handle)
-            if not stat.S_ISREG(seen.st_mode):
-                yield f"{self.called} is {_kind(seen)} and no file; name a file, or one that is not there"
-            elif self.account is None or seen.st_uid != self.account.pw_uid:
+            info = os.fstat(handle)
+            if not stat.S_ISREG(info.st_mode):
+                yield f"{self.label} is {_kind(info)} and no file; name a file, or one that is not there"
+            elif self.account is None or info.st_uid != self.account.pw_uid:
                 yield (
-                    f"{self.called} belongs to {user_name(seen.st_uid)}, and the secret has to be the account's that "
+                    f"{self.label} belongs to {user_name(info.st_uid)}, and the secret has to be the account's that "
                     f"devpi-server runs as, {self.user} (devpi_server_user); name another, or one that is not there"
                 )
-            elif stat.S_IMODE(seen.st_mode) & 0o077:
+            elif stat.S_IMODE(info.st_mode) & 0o077:
                 yield (
-                    f"{self.called} can be read by others, and devpi-server takes no such secret; "
+                    f"{self.label} can be read by others, and devpi-server takes no such secret; "
                     f"{command_as(self.account, 'chmod 0600', self.path)}"
                 )
             elif not _is_secret(os.read(handle, LONGEST_SECRET + 1)):
                 yield (
-                    f"{self.called} holds no secret: one is a line of {SHORTEST_SECRET} bytes or more, as "
+                    f"{self.label} holds no secret: one is a line of {SHORTEST_SECRET} bytes or more, as "
                     "devpi-gen-secret makes it; name another file, or one that is not there"
                 )
         finally:
             os.close(handle)
 
-    def make(self) -> None:
-        """Make the file with a new secret of 32 random bytes, whole or not at all.
 
-        :raises ServerDirectoryError: nobody's rights are safe there, or the place cannot be written.
-        """
-        if self.account is None:
-            return
-        draft = f"{self.path}.{secrets.token_hex(8)}"
-        try:
-            with self.rights():
-                for each in reversed([each for each in Path(self.path).parents if not each.exists()]):
-                    each.mkdir(0o700)
-                    each.chmod(0o755)
-                handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-                with os.fdopen(handle, "wb") as file:
-                    file.write(base64.b64encode(secrets.token_bytes(32)))
-                    file.flush()
-                    if os.fstat(handle).st_uid != self.account.pw_uid:
-                        os.fchown(handle, self.account.pw_uid, self.account.pw_gid)
-                    os.fsync(handle)
-                try:
-                    # A link, unlike a rename, takes the place of nothing.
-                    os.link(draft, self.path)
-                except FileExistsError:
-                    pass
-                finally:
-                    Path(draft).unlink()
-        except OSError as error:
-            raise ServerDirectoryError(
-                f"{self.called} cannot be made: {error.filename or draft}: {error.strerror}; name another place"
-            ) from error
-
-
-def _names(directory: int) -> list[str]:
+def _entry_names(directory: int) -> list[str]:
     """Return the names of what an open directory holds."""
     with os.scandir(directory) as entries:
         return [entry.name for entry in entries]
-
-
-def _attributes(seen: os.stat_result) -> tuple[int, int, int]:
-    return stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid
 
 
 def _is_draft(name: str) -> bool:
@@ -552,7 +436,7 @@ def _is_secret(content: bytes) -> bool:
     return enough and not lines
 
 
-def _kind(seen: os.stat_result) -> str:
+def _kind(info: os.stat_result) -> str:
     kinds = {
         stat.S_IFLNK: "a link",
         stat.S_IFDIR: "a directory",
@@ -561,4 +445,4 @@ def _kind(seen: os.stat_result) -> str:
         stat.S_IFCHR: "a device",
         stat.S_IFBLK: "a device",
     }
-    return kinds.get(stat.S_IFMT(seen.st_mode), "a file")
+    return kinds.get(stat.S_IFMT(info.st_mode), "a file")

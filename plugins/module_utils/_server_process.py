@@ -15,14 +15,14 @@ from typing import Iterator
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import (
     Listener,
     Process,
-    held_by,
+    is_held_by,
     open_files,
     process,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._supervisord import Supervisord, SupervisordError
 
 PROGRAM = "devpi-server"
-# Of environments that are there or were, and Debian's own: what runs may have been started before a change of any.
+# Those of all environments and Debian's own: a server that runs may have been started from any of them.
 INTERPRETERS = ("opt/devpi/venvs/*/bin/python", "usr/bin/python3*", "usr/local/bin/python3*")
 SUPERVISORD = "supervisord"
 
@@ -30,20 +30,20 @@ SUPERVISORD = "supervisord"
 def is_server(listener: Listener, account: pwd.struct_passwd | None, venv_path: str) -> bool:
     """Whether a devpi-server of the account holds the socket.
 
-    Account and executable prove it, and no other account can have both. That the command is devpi-server's tells it
-    from the account's other programs.
+    Account and executable prove it, because no other account can have both. The command distinguishes devpi-server from
+    other programs of the account.
 
-    :param account: the server's; None where there is none, and so no server of it.
+    :param account: the server's; None where it does not exist, and so has no server.
     :param venv_path: the environment that it is started from.
     """
     if account is None:
         return False
-    interpreters = [f"{venv_path}/bin/python", *map(str, _debians_and_ours())]
-    called = any(_is_called(each) for each in listener.processes)
-    return called and held_by(listener, account.pw_uid, *interpreters)
+    interpreters = [f"{venv_path}/bin/python", *map(str, _known_interpreters())]
+    is_devpi_server = any(_is_devpi_server(each) for each in listener.processes)
+    return is_devpi_server and is_held_by(listener, account.pw_uid, *interpreters)
 
 
-def _debians_and_ours() -> Iterator[Path]:
+def _known_interpreters() -> Iterator[Path]:
     for each in INTERPRETERS:
         yield from Path("/").glob(each)
 
@@ -58,9 +58,9 @@ def started_by_hand(
     :param program: the name of supervisor's program; its workers are that name and ``-worker-`` and a number.
     :returns: the process id of each, and supervisor's name for it, which is empty where no supervisor runs it.
     """
-    # Where it cannot be seen who holds the port, each of the account's processes may.
-    pids = {holder.pid for each in listeners for holder in each.processes if each.certain or _is_called(holder)}
-    pids |= _users_of(os.path.realpath(f"{server_dir}/.sqlite"), account.pw_uid)
+    # Where the kernel does not show who holds the port, each devpi-server of the account may be it.
+    pids = {holder.pid for each in listeners for holder in each.processes if each.certain or _is_devpi_server(holder)}
+    pids |= _servers_with_open(os.path.realpath(f"{server_dir}/.sqlite"), account.pw_uid)
     names = _supervised() if pids else {}
     found = []
     for pid in sorted(pids):
@@ -74,26 +74,26 @@ def started_by_hand(
         name = next((names[each] for each in line if each in names), "")
         if name != program and not re.fullmatch(re.escape(program) + r"-worker-\d+", name):
             if not name and names == {} and any(_is_supervisord(each) for each in line[1:]):
-                # It does not answer now, and is all the same who started it.
+                # Supervisor started this one, although it does not answer now.
                 continue
             found.append((pid, name))
     return found
 
 
-def _is_called(each: Process) -> bool:
+def _is_devpi_server(each: Process) -> bool:
     return any(Path(word).name == PROGRAM for word in each.command)
 
 
-def _users_of(path: str, uid: int) -> set[int]:
+def _servers_with_open(path: str, uid: int) -> set[int]:
     found = set()
     for directory in Path("/proc").glob("[0-9]*"):
-        there = process(int(directory.name))
-        if there is None or there.uid != uid or not _is_called(there):
+        server = process(int(directory.name))
+        if server is None or server.uid != uid or not _is_devpi_server(server):
             continue
-        # A container may keep even root from looking.
+        # In some containers even root cannot inspect a process.
         with contextlib.suppress(PermissionError):
-            if path in open_files(there.pid):
-                found.add(there.pid)
+            if path in open_files(server.pid):
+                found.add(server.pid)
     return found
 
 
@@ -108,14 +108,14 @@ def _supervised() -> dict[int, str]:
 def _ancestors(pid: int) -> list[int]:
     """Return the process that started this one, the one that started that, and so on."""
     found: list[int] = []
-    there = process(pid)
-    while there is not None and there.parent > 0 and there.parent not in found:
-        found.append(there.parent)
-        there = process(there.parent)
+    current = process(pid)
+    while current is not None and current.parent > 0 and current.parent not in found:
+        found.append(current.parent)
+        current = process(current.parent)
     return found
 
 
 def _is_supervisord(pid: int) -> bool:
-    there = process(pid)
-    # Whoever may call itself so: root's alone is believed.
-    return there is not None and there.name == SUPERVISORD and there.uid == 0
+    found = process(pid)
+    # Any process can take this name, so only one of root's counts.
+    return found is not None and found.name == SUPERVISORD and found.uid == 0

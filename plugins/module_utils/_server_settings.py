@@ -1,9 +1,9 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What may be given to devpi-server: its options, its environment and its address, found out from the values alone.
+"""Checks the options, the environment and the address of a devpi-server, by their values alone.
 
-The options are those of devpi-server 6.15 to 6.20 with devpi-web; those of plugins are theirs to know.
+The options are those of devpi-server 6.15 to 6.20 with devpi-web; those of other plugins are not known here.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ TEXTS = ("file-replication-skip-indexes", "logger-cfg", "theme", "trusted-proxy"
 FREE = (*NUMBERS, *SWITCHES, *TEXTS)
 # As devpi-server reads a switch; YAML's own words are among them.
 SWITCH = re.compile(r"y|yes|t|true|on|1|n|no|f|false|off|0", re.IGNORECASE)
-# Where they point, devpi-server looks for its configuration before it looks where role server writes it.
+# devpi-server looks for its configuration where these point, before it looks where role server writes it.
 CONFIGURATION_ELSEWHERE = ("HOME", "XDG_CONFIG_DIRS", "XDG_CONFIG_HOME")
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 PATH = re.compile(r"(/[A-Za-z0-9._~+-]+)*")
@@ -160,7 +160,8 @@ def url_problems(url: object, proxied: bool, users: tuple[str, ...] = ()) -> lis
 
     :param url: what the variable holds.
     :param proxied: whether the collection's nginx stands in front.
-    :param users: the devpi users. The server takes the path of its address off each request, where it could be theirs.
+    :param users: the devpi users. The server takes the path of its address off each request, so it may begin with no
+        user's name.
     """
     if not isinstance(url, str) or not url.isprintable() or re.search(r"[\s\"'`$\\<>;{}|^]", url):
         return [f"devpi_url is {shown(url)}; write it as https://packages.example.com, without other characters"]
@@ -181,11 +182,11 @@ def url_problems(url: object, proxied: bool, users: tuple[str, ...] = ()) -> lis
     if "?" in url or "#" in url:
         found.append("holds a query or a fragment, which the address of a server has not")
     if parts.path.endswith("/"):
-        found.append("ends in a slash, with which the server takes the slash off each path that it is asked for")
+        found.append("ends in a slash, which makes the server take the slash off each path that is requested")
     elif parts.path and proxied:
         found.append(f"holds the path {parts.path}, and nginx, as the roles set it up, serves the root of its host")
     elif not PATH.fullmatch(parts.path) or {".", ".."} & set(parts.path.split("/")):
-        found.append(f"holds the path {parts.path}, of which not all are letters, digits and - . _ ~ +")
+        found.append(f"holds the path {parts.path}, which has other characters than letters, digits and - . _ ~ +")
     elif parts.path and parts.path.split("/")[1] in users:
         found.append(f"holds the path {parts.path}, which begins with the name of a devpi user")
     return [f"devpi_url {shown(url)} {' and '.join(found)}; write it as https://packages.example.com"] if found else []

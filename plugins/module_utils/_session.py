@@ -1,7 +1,7 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The server that a module talks to: as its connection options name it, and what it holds, in one dialect."""
+"""The server that a module's connection options name: a client of it, and its users and indexes in one dialect."""
 
 from __future__ import annotations
 
@@ -10,15 +10,10 @@ from typing import Any, Mapping
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import Client, Unreachable, is_loopback
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import understood
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import from_dialect
 
-# What devpi-init makes, less the upstream of root/pypi, which is devpi's to know.
-FRESH_SERVER: dict[str, Any] = {
-    "root": {
-        "username": "root",
-        "indexes": {"pypi": {"type": "mirror", "volatile": False, "title": "PyPI"}},
-    }
-}
+# A server that role server has just made, with devpi-init --no-root-pypi
+FRESH_SERVER: dict[str, Any] = {"root": {"username": "root", "indexes": {}}}
 
 
 def kept_passwords(module: AnsibleModule) -> Credentials | None:
@@ -30,7 +25,7 @@ def kept_passwords(module: AnsibleModule) -> Credentials | None:
 def connect(module: AnsibleModule, credentials: Credentials | None = None) -> Client:
     """Return the client that the module's connection options describe. It logs in when a login is needed.
 
-    :param credentials: where the password of ``username`` is looked for that no option gives.
+    :param credentials: where the password of ``username`` is read if no option gives it.
     """
     params = module.params
     password = params["password"]
@@ -56,13 +51,13 @@ def connect(module: AnsibleModule, credentials: Credentials | None = None) -> Cl
     return client
 
 
-def found(module: AnsibleModule, client: Client) -> Mapping[str, Any]:
-    """Return all users with their indexes in the words of devpi-server 6, without a login.
+def existing_users(module: AnsibleModule, client: Client) -> Mapping[str, Any]:
+    """Return all users with their indexes, under the names of devpi-server 6 and without a login.
 
-    In check mode with ``new_server``, where nothing listens yet, that is what a new server will hold.
+    In check mode with ``new_server``, where nothing listens yet, these are the users of a new server.
     """
     try:
-        return understood(client.get_json("/"), client.version)
+        return from_dialect(client.get_json("/"), client.version)
     except Unreachable as error:
         if not (module.check_mode and error.refused and module.params.get("new_server")):
             raise

@@ -1,41 +1,36 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The file that holds a token, and the note beside it that lets a later run finish what an earlier one began."""
+"""The file that holds a token, and its drafts, which let a later run find the token that a killed run began."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import pwd
 import re
 import stat
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Iterator
 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as, attributes
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._draft import draft_of
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._draft import (
+    SUFFIX,
+    Draft,
+    draft_of,
+    leftovers,
+    remove_leftovers,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import exposed, unfit
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._reading import UnfitFile, read_file, read_open
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tokens import TokenError
 
 MODE = 0o600
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """What tells the tokens that a run may leave behind: revoked are those that have a mark and that no file holds.
-
-    :param user: whose tokens they are.
-    :param marks: of a new token its restriction ``not_before``, of the one that it replaces the id.
-    """
-
-    user: str
-    marks: tuple[str, ...]
+LOCK = "lock"
+# The ends of what a killed run leaves beside the file, the last by an earlier release
+LEFT = (SUFFIX, LOCK, "unfinished")
 
 
 class TokenFile:
@@ -68,14 +63,13 @@ class TokenFile:
             except PermissionError:
                 # There may be one, where the account may not look.
                 self.has_directory = True
-            writable = self.has_directory and os.access(self.target.parent, os.W_OK | os.X_OK, effective_ids=True)
-        if self.has_directory and not writable:
+            rights = os.R_OK | os.W_OK | os.X_OK
+            fit = self.has_directory and os.access(self.target.parent, rights, effective_ids=True)
+        if self.has_directory and not fit:
             raise TokenError(
-                f"path: {account.pw_name} may not write in {self.target.parent}; "
+                f"path: {account.pw_name} may not read and write in {self.target.parent}; "
                 f"{f'remove the link {path}, or ' if linked else ''}name a path in a directory of {account.pw_name}'s"
             )
-        self.note = self.target.with_name(f".{self.target.name}.unfinished")
-        self._handle = -1
 
     def read(self) -> str | None:
         """Return the secret; None where there is no file, or an empty one.
@@ -104,106 +98,102 @@ class TokenFile:
         """Return mode, owner and group; None where there is no file."""
         try:
             with acting_as(self.account):
-                seen = self.target.stat()
+                status = self.target.stat()
         except FileNotFoundError:
             return None
-        return attributes(stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid)
+        return attributes(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
 
     def wanted_state(self) -> dict[str, str]:
         """Return mode, owner and group as they should be."""
         return attributes(MODE, self.account.pw_uid, self.account.pw_gid)
 
-    def write(self, secret: str) -> None:
-        """Replace the file in one step; nobody but the owner can read it at any moment."""
-        with acting_as(self.account), draft_of(self.target) as draft:
-            os.fchown(draft.descriptor, self.account.pw_uid, self.account.pw_gid)
-            os.fchmod(draft.descriptor, MODE)
-            os.pwrite(draft.descriptor, f"{secret}\n".encode(), 0)
-            os.fsync(draft.descriptor)
+    @contextlib.contextmanager
+    def draft(self, text: str) -> Iterator[Draft]:
+        """Make a draft that only the owner can read. The next run reads its text unless the block writes or removes it.
+
+        :param text: what it tells before it has the secret.
+        """
+        with contextlib.ExitStack() as stack:
+            with acting_as(self.account):
+                draft = stack.enter_context(draft_of(self.target, stays=True))
+                os.fchown(draft.descriptor, self.account.pw_uid, self.account.pw_gid)
+                os.fchmod(draft.descriptor, MODE)
+            self._fill(draft, text)
+            yield draft
+
+    def write(self, draft: Draft, secret: str) -> None:
+        """Replace the file in one step by the draft with the secret."""
+        # The secret has the user and the mark in it, so it is longer than a text of both.
+        self._fill(draft, f"{secret}\n")
+        with acting_as(self.account):
             draft.path.replace(self.target)
 
-    def remove(self) -> None:
-        """Have no file."""
-        with acting_as(self.account), contextlib.suppress(FileNotFoundError):
-            self.target.unlink()
+    def remove_draft(self, draft: Draft) -> None:
+        """Remove a draft that tells nothing to the next run."""
+        with acting_as(self.account):
+            draft.path.unlink(missing_ok=True)
 
-    def unfinished(self) -> Unfinished | None:
-        """Return what an earlier run left, or one at work just now is about."""
-        try:
-            with acting_as(self.account):
-                handle = self._open(os.O_RDONLY)
-        except FileNotFoundError:
-            return None
-        try:
-            left = json.loads(read_open(handle))
-            return Unfinished(left["user"], tuple(left["marks"]))
-        except (ValueError, KeyError, TypeError):
-            # One that is empty, or was cut off, was not followed by a request.
-            return None
-        finally:
-            os.close(handle)
+    def remove(self) -> None:
+        """Remove the file."""
+        with acting_as(self.account):
+            self.target.unlink(missing_ok=True)
+
+    def read_leftovers(self) -> list[str]:
+        """Return what stands in each file that a killed run left beside this one."""
+        texts = []
+        with acting_as(self.account):
+            for suffix in LEFT:
+                for leftover in leftovers(self.target, suffix):
+                    try:
+                        texts.append(read_open(leftover.descriptor).decode("utf-8", "replace").strip())
+                    except UnfitFile:
+                        texts.append("")
+        return texts
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed runs left beside the file."""
+        with acting_as(self.account):
+            for suffix in LEFT:
+                remove_leftovers(self.target, suffix)
 
     @contextlib.contextmanager
-    def held(self, patience: int) -> Iterator[None]:
-        """Keep other runs off the file meanwhile. The note goes in the end unless it says that something is left to do.
+    def locked(self, patience: int) -> Iterator[None]:
+        """Keep other runs off the file until the block ends.
 
         :param patience: how many seconds to wait for another run.
         """
-        self._hold(time.monotonic() + patience)
+        # A file of its own that nobody else can open: by a lock on the directory another account could stop every run.
+        path = self.target.with_name(f".{self.target.name}.{LOCK}")
+        deadline = time.monotonic() + patience
+        while (descriptor := self._lock(path)) is None:
+            if time.monotonic() > deadline:
+                raise TokenError(f"path: another run keeps {self.target} just now; run again when it has ended")
+            time.sleep(0.1)
         try:
             yield
         finally:
-            if os.fstat(self._handle).st_size == 0:
-                with acting_as(self.account):
-                    self.note.unlink()
-            os.close(self._handle)
-
-    def begin(self, unfinished: Unfinished) -> None:
-        """Write down what is about to be done."""
-        self.end()
-        os.pwrite(self._handle, json.dumps(asdict(unfinished)).encode(), 0)
-        os.fsync(self._handle)
-
-    def end(self) -> None:
-        """Write down that nothing is left to do."""
-        os.ftruncate(self._handle, 0)
-
-    def _hold(self, deadline: float) -> None:
-        while True:
             with acting_as(self.account):
-                handle = self._open(os.O_RDWR | os.O_CREAT)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # The run that held it may have removed it meanwhile.
-                with contextlib.suppress(FileNotFoundError), acting_as(self.account):
-                    if os.path.samestat(os.fstat(handle), self.note.lstat()):
-                        self._handle = handle
-                        return
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    os.close(handle)
-                    raise TokenError(
-                        f"path: another run keeps {self.target} just now; run again when it has ended"
-                    ) from None
-                time.sleep(0.1)
-            os.close(handle)
+                path.unlink(missing_ok=True)
+            os.close(descriptor)
 
-    def _open(self, flags: int) -> int:
+    def _lock(self, path: Path) -> int | None:
         try:
-            handle = os.open(self.note, flags | os.O_NOFOLLOW | os.O_NONBLOCK, MODE)
-        except FileNotFoundError:
-            raise
+            with acting_as(self.account):
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, MODE)
         except OSError as error:
-            problem = f"cannot be opened ({error.strerror}); remove it"
-        else:
-            seen = os.fstat(handle)
-            if stat.S_ISREG(seen.st_mode) and seen.st_uid == self.account.pw_uid:
-                return handle
-            os.close(handle)
-            problem = "is no file; remove it"
-            if stat.S_ISREG(seen.st_mode):
-                problem = (
-                    "belongs to somebody else, who could have written anything there; remove it, or name a path in a "
-                    "directory where others cannot write"
-                )
-        raise TokenError(f"path: {self.note}, where a run notes what it is about, {problem}")
+            raise TokenError(f"path: {path} cannot be opened ({error.strerror}); remove it") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The run that kept it may have removed it meanwhile.
+            with acting_as(self.account):
+                if os.path.samestat(path.lstat(), os.fstat(descriptor)):
+                    return descriptor
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        os.close(descriptor)
+        return None
+
+    @staticmethod
+    def _fill(draft: Draft, text: str) -> None:
+        os.pwrite(draft.descriptor, text.encode(), 0)
+        os.fsync(draft.descriptor)

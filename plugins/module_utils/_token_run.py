@@ -7,24 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import RequestFailed
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._token_file import TokenFile, Unfinished
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._token_file import TokenFile
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tokens import (
-    BEGIN,
-    CLOCKS,
-    MARK,
+    CLOCK_TOLERANCE,
     Declared,
     NoSuchUser,
     Token,
     TokenApi,
     TokenError,
-    described,
+    describe,
+    describe_tokens,
+    new_mark,
+    read_draft,
     read_secret,
-    shown,
 )
 
 NEW = "(new)"
@@ -37,28 +37,28 @@ class Plan:
     :param listed: the user's tokens as they are.
     :param flaw: why a new token is to be made; empty where none is.
     :param kept: the token in the file.
-    :param leftovers: tokens that interrupted runs left behind, revoked first.
-    :param doubtful: ids of those that may be such.
+    :param mark: that of the token in the file, for the one that replaces it; empty where it has none.
+    :param leftovers: tokens that killed runs left, revoked first.
     :param outdated: those revoked last: the one that is replaced, or those that are to be absent.
     :param file_state: mode, owner and group of the file, where there is one.
     :param file_differs: they are to be mended, or the file is to be removed.
-    :param unfinished: an interrupted run left a note.
+    :param leftover_files: killed runs left something beside the file.
     """
 
     listed: list[Token]
     flaw: str = ""
     kept: Token | None = None
+    mark: str = ""
     leftovers: tuple[Token, ...] = ()
-    doubtful: tuple[str, ...] = ()
     outdated: tuple[Token, ...] = ()
     file_state: dict[str, str] | None = None
     file_differs: bool = False
-    unfinished: bool = False
+    leftover_files: bool = False
 
     @property
     def changes(self) -> bool:
         """Whether anything is to be done."""
-        return bool(self.flaw or self.revoked or self.file_differs or self.unfinished)
+        return bool(self.flaw or self.revoked or self.file_differs or self.leftover_files)
 
     @property
     def revoked(self) -> tuple[Token, ...]:
@@ -85,21 +85,16 @@ class Run:
         plan = self.plan()
         made: dict[str, str] = {}
         if plan.changes and not self.module.check_mode:
-            with self.file.held(self.module.params["timeout"]) if self.file else contextlib.nullcontext():
-                # Another run may have been at work until now.
-                plan = self.plan()
+            with self.file.locked(self.module.params["timeout"]) if self.file else contextlib.nullcontext():
+                # Another run may have been at work until now. The lock that a killed one left is this run's own now.
+                plan = replace(self.plan(), leftover_files=plan.leftover_files)
                 made = self.apply(plan)
-        if plan.doubtful:
-            self.module.warn(
-                f"a run that was interrupted may have left tokens of {self.api.user} behind that nobody holds: "
-                f"{', '.join(plan.doubtful)}; revoke those that are not in use with state: absent and id"
-            )
-        gone = {token.id for token in plan.revoked}
-        after = self.listed() if self.api.changed else plan.listed
+        revoked = {token.id for token in plan.revoked}
+        tokens = self.list_tokens() if self.api.changed else plan.listed
         result: dict[str, Any] = {
             "changed": plan.changes,
             "revoked": [token.id for token in plan.revoked],
-            "tokens": shown(token for token in after if token.id not in gone),
+            "tokens": describe_tokens(token for token in tokens if token.id not in revoked),
             **made,
         }
         if self.declared is not None and plan.kept is not None and not plan.flaw:
@@ -110,7 +105,7 @@ class Run:
 
     def plan(self) -> Plan:
         """Return what is to be done."""
-        listed = self.listed()
+        listed = self.list_tokens()
         if self.file is not None:
             return self.plan_file(self.file, listed)
         if self.declared is not None:
@@ -125,32 +120,31 @@ class Run:
         kept = None
         with contextlib.suppress(TokenError):
             kept = read_secret(secret) if secret else None
-        unfinished = file.unfinished()
-        for other, held in ((kept, file.target), (unfinished, file.note)):
+        texts = file.read_leftovers()
+        begun = [token for token in map(read_draft, texts) if token is not None]
+        for token in begun if kept is None else [kept, *begun]:
             # Who may write there must not have the tokens of others revoked.
-            if other is not None and other.user != self.api.user:
+            if token.user != self.api.user:
                 raise TokenError(
-                    f"path: {held} is about a token of {other.user}, not of {self.api.user}; revoke it with user: "
-                    f"{other.user} and state: absent, or name another path"
+                    f"path: {file.target}{'' if token is kept else ' (a draft of it)'} is about a token of "
+                    f"{token.user}, not of {self.api.user}; revoke it with user: {token.user} and state: absent, or "
+                    "name another path"
                 )
-        there = tuple(token for token in listed if kept is not None and token.id == kept.id)
-        marks = set(unfinished.marks) if unfinished else set()
-        # A time that somebody declared may be that of others' tokens too.
-        sure = {mark for mark in marks if mark.startswith(MARK) or not mark.startswith(BEGIN)}
-        others = [token for token in listed if token not in there]
-        leftovers = tuple(token for token in others if sure & {token.id, *token.restrictions})
-        flaw = "" if self.declared is None else self.flaw(self.declared, secret, kept, bool(there))
+        # Where the server does not know the token, another file may have one with its mark: this one is a copy.
+        known = [token for token in listed if kept is not None and token.id == kept.id]
+        marks = {mark for token in (*known, *begun) for mark in token.marks}
+        flaw = "" if self.declared is None else self.flaw(self.declared, secret, kept, bool(known))
         state = file.state()
         return Plan(
             listed,
             flaw,
             kept,
-            leftovers,
-            tuple(token.id for token in others if token not in leftovers and marks & set(token.restrictions)),
-            outdated=there if flaw or self.declared is None else (),
+            mark=next((mark for token in known for mark in token.marks), ""),
+            leftovers=tuple(token for token in listed if token not in known and token.marks & marks),
+            outdated=tuple(known) if flaw or self.declared is None else (),
             file_state=state,
             file_differs=state is not None and (self.declared is None or state != file.wanted_state()),
-            unfinished=unfinished is not None,
+            leftover_files=bool(texts),
         )
 
     def flaw(self, declared: Declared, secret: str | None, kept: Token | None, known: bool) -> str:
@@ -164,7 +158,7 @@ class Run:
         now = int(time.time())
         found = declared.flaw(kept, now)
         # Before its time the server takes no token.
-        begun = declared.not_before is None or declared.not_before < now - CLOCKS
+        begun = declared.not_before is None or declared.not_before < now - CLOCK_TOLERANCE
         if not found and begun and not self.api.accepts(secret):
             return "the server does not take it"
         return found
@@ -174,46 +168,48 @@ class Run:
         made: dict[str, str] = {}
         for token in plan.leftovers:
             self.api.revoke(token.id)
+        if self.file is not None:
+            self.file.remove_leftovers()
         if plan.flaw and self.declared is not None:
-            made = self.make(self.declared, plan.outdated)
+            made = self.make(self.declared, plan.mark)
         elif plan.file_differs and self.declared is not None and self.file is not None:
-            self.file.write(self.file.read() or "")
+            with self.file.draft("") as draft:
+                self.file.write(draft, self.file.read() or "")
         for token in plan.outdated:
             self.api.revoke(token.id)
-        if self.file is not None:
-            if self.declared is None:
-                self.file.remove()
-            self.file.end()
+        if self.file is not None and self.declared is None:
+            self.file.remove()
         return made
 
-    def make(self, declared: Declared, replaced: tuple[Token, ...]) -> dict[str, str]:
+    def make(self, declared: Declared, mark: str) -> dict[str, str]:
         """Make a token, and write it where a path is given."""
-        body = declared.restrictions(int(time.time()), marked=self.file is not None)
+        now = int(time.time())
         if self.file is None:
-            secret = self.api.create(body)
+            secret = self.api.create(declared.restrictions(now))
             return {"id": read_secret(secret).id, "token": secret}
-        marks = (f"{BEGIN}{body['not_before']}", *(token.id for token in replaced))
-        self.file.begin(Unfinished(self.api.user, marks))
-        try:
-            secret = self.api.create(body)
-        except RequestFailed as error:
-            if error.status < 500:
-                self.file.end()
-            raise
-        self.conceal(secret)
-        token = read_secret(secret)
-        try:
-            self.file.write(secret)
-        except OSError:
-            self.api.revoke(token.id)
-            self.file.end()
-            raise
+        mark = mark or new_mark()
+        with self.file.draft(f"{self.api.user} {mark}") as draft:
+            try:
+                secret = self.api.create(declared.restrictions(now, mark))
+            except RequestFailed as error:
+                # After another error the server may have made it.
+                if error.status < 500:
+                    self.file.remove_draft(draft)
+                raise
+            self.conceal(secret)
+            token = read_secret(secret)
+            try:
+                self.file.write(draft, secret)
+            except OSError:
+                self.api.revoke(token.id)
+                self.file.remove_draft(draft)
+                raise
         return {"id": token.id}
 
-    def listed(self) -> list[Token]:
-        """Return the user's tokens; those of a user who is gone are absent."""
+    def list_tokens(self) -> list[Token]:
+        """Return the user's tokens; a user who does not exist has none where one is to be absent."""
         try:
-            return self.api.listed()
+            return self.api.fetch()
         except NoSuchUser:
             if self.declared is not None:
                 raise
@@ -226,10 +222,10 @@ class Run:
 
     def diff(self, plan: Plan) -> dict[str, Any]:
         """Return the file and the tokens concerned before and after, in check mode in the same words."""
-        before: dict[str, Any] = {token.id: described(token.restrictions) for token in plan.revoked}
+        before: dict[str, Any] = {token.id: describe(token.restrictions) for token in plan.revoked}
         after: dict[str, Any] = {}
         if plan.flaw and self.declared is not None:
-            after[NEW] = self.declared.shown()
+            after[NEW] = self.declared.describe()
         if self.file is not None and (plan.flaw or plan.file_differs):
             token = plan.kept.id if plan.kept else "none"
             if plan.file_state is not None:

@@ -5,12 +5,14 @@
 
 A token's restrictions are texts such as ``expires=1826997414`` or ``indexes=team/dev,team/release``. The server stores
 nothing else of a token but its id, so a token that is made for a file carries a mark among them: a ``not_before`` that
-is negative, at random, and so restricts nothing.
+is negative, at random, and so restricts nothing. A token that replaces one takes over its mark. So the tokens that have
+the mark of a file's token, and are not that token, were left by runs that were killed.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import secrets
 from dataclasses import dataclass
@@ -33,11 +35,14 @@ PERMISSIONS = [
     "upload",
 ]
 LISTS = ("allowed", "indexes", "projects")
-BEGIN = "not_before="
-MARK = f"{BEGIN}-"
+NO_EFFECT = "not_before=-"
+# Longer than what a person would write
+MARK = re.compile(r"not_before=(-[0-9]{15,19})")
+# What stands in the draft of a file before its token is made
+DRAFT_TEXT = re.compile(rf"(.+) ({MARK.pattern})")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 TIME = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?)?")
-CLOCKS = 300  # seconds by which a clock may be set, or two clocks differ
+CLOCK_TOLERANCE = 300  # seconds by which a clock may be set, or two clocks differ
 
 
 class TokenError(ValueError):
@@ -54,6 +59,27 @@ class Token:
     user: str
     id: str
     restrictions: tuple[str, ...]
+
+    @property
+    def marks(self) -> set[str]:
+        """Return the marks among the restrictions; the server stores at most one."""
+        return {restriction for restriction in self.restrictions if MARK.fullmatch(restriction)}
+
+
+def new_mark() -> str:
+    """Return a mark that no other token has."""
+    return f"not_before={-(1 << 62) - secrets.randbits(62)}"
+
+
+def read_draft(text: str) -> Token | None:
+    """Return what the draft of a file tells of a token; None where it tells nothing.
+
+    :param text: the token's secret or, before the token is made, its user and mark.
+    """
+    with contextlib.suppress(TokenError):
+        return read_secret(text)
+    match = DRAFT_TEXT.fullmatch(text)
+    return Token(match[1], "", (match[2],)) if match else None
 
 
 def read_secret(secret: str) -> Token:
@@ -138,20 +164,20 @@ def iso(seconds: int) -> str:
         return str(seconds)
 
 
-def described(restrictions: Iterable[str]) -> dict[str, Any]:
+def describe(restrictions: Iterable[str]) -> dict[str, Any]:
     """Return the restrictions for a person to read: lists, and times in UTC. The mark is left out."""
-    shown: dict[str, Any] = {}
+    description: dict[str, Any] = {}
     for restriction in restrictions:
         name, _equals, value = restriction.partition("=")
-        if restriction.startswith(MARK):
+        if restriction.startswith(NO_EFFECT):
             continue
         if name in LISTS:
-            shown[name] = sorted({_project(each) if name == "projects" else each for each in value.split(",")})
+            description[name] = sorted({_project(each) if name == "projects" else each for each in value.split(",")})
         elif name in ("expires", "not_before") and re.fullmatch(r"\d+", value):
-            shown[name] = iso(int(value))
+            description[name] = iso(int(value))
         else:
-            shown[name] = value
-    return shown
+            description[name] = value
+    return description
 
 
 def _project(name: str) -> str:
@@ -177,40 +203,40 @@ class Declared:
     not_before: int | None
     renew_before: int
 
-    def restrictions(self, now: int, *, marked: bool) -> dict[str, Any]:
-        """Return what the server is to store of a new token, with a mark where it may have one."""
+    def restrictions(self, now: int, mark: str = "") -> dict[str, Any]:
+        """Return what the server is to store of a new token. A declared ``not_before`` leaves no room for a mark."""
         body: dict[str, Any] = {name: list(each) for name, each in self.lists.items()}
         body["expires"] = "never"
         if self.lifetime is not None or self.ends is not None:
             body["expires"] = self.ends if self.lifetime is None else now + self.lifetime
         if self.not_before is not None:
             body["not_before"] = self.not_before
-        elif marked:
-            body["not_before"] = -1 - secrets.randbits(63)
+        elif mark:
+            body["not_before"] = int(mark.partition("=")[2])
         return body
 
-    def shown(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Return what a new token will be restricted to, in the same words at any time."""
-        shown: dict[str, Any] = {name: list(each) for name, each in self.lists.items()}
-        shown["expires"] = f"in {self.expires}" if self.lifetime is not None else "never"
+        description: dict[str, Any] = {name: list(each) for name, each in self.lists.items()}
+        description["expires"] = f"in {self.expires}" if self.lifetime is not None else "never"
         for name, seconds in (("expires", self.ends), ("not_before", self.not_before)):
             if seconds is not None:
-                shown[name] = iso(seconds)
-        return shown
+                description[name] = iso(seconds)
+        return description
 
     def flaw(self, token: Token, now: int) -> str:
         """Return why the token is not as declared, or nothing where it is."""
-        there = described(token.restrictions)
-        wanted = self.shown()
+        actual = describe(token.restrictions)
+        wanted = self.describe()
         names = [restriction.partition("=")[0] for restriction in token.restrictions]
-        expires, _dummy = there.pop("expires", "never"), wanted.pop("expires")
-        if there != wanted or len(names) != len(set(names)):
+        expires, wanted_expires = actual.pop("expires", "never"), wanted.pop("expires")
+        if actual != wanted or len(names) != len(set(names)):
             return "it is restricted otherwise"
         ends = next((each.partition("=")[2] for each in token.restrictions if each.startswith("expires=")), "never")
         if self.lifetime is None:
-            return "" if expires == self.shown()["expires"] else "it expires at another time"
+            return "" if expires == wanted_expires else "it expires at another time"
         left = int(ends) - now if re.fullmatch(r"\d+", ends) else None
-        if left is None or left > self.lifetime + CLOCKS:
+        if left is None or left > self.lifetime + CLOCK_TOLERANCE:
             return "it expires later than declared"
         if left <= 0:
             return "it is expired"
@@ -286,9 +312,9 @@ class NoSuchUser(ClientError):  # noqa: N818 - named for what happened, as those
     """The server has no user of this name."""
 
 
-def shown(tokens: Iterable[Token]) -> list[dict[str, Any]]:
+def describe_tokens(tokens: Iterable[Token]) -> list[dict[str, Any]]:
     """Return the tokens as a module returns them."""
-    return [{"id": token.id, **described(token.restrictions)} for token in tokens]
+    return [{"id": token.id, **describe(token.restrictions)} for token in tokens]
 
 
 class TokenApi:
@@ -320,7 +346,7 @@ class TokenApi:
                 raise
         self.client.login()
 
-    def listed(self) -> list[Token]:
+    def fetch(self) -> list[Token]:
         """Return the user's tokens by their ids.
 
         :raises NoSuchUser: there is none of this name.
@@ -354,7 +380,7 @@ class TokenApi:
         return secret
 
     def revoke(self, token_id: str) -> None:
-        """Have the server forget the token; one that is gone already is as good."""
+        """Have the server forget the token, if it knows it."""
         try:
             self.client.delete(f"/{self.user}/+tokens/{token_id}")
         except RequestFailed as error:

@@ -47,13 +47,13 @@ HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}
 # A name that is all digits would be taken for the number of an account.
 ACCOUNT = re.compile(r"(?![0-9]+\Z)[A-Za-z0-9_][A-Za-z0-9_.@-]{0,62}\$?")
 PROGRAM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-# Of these supervisor, nginx, a shell and the first line of a script make nothing else.
+# Characters that supervisor, nginx, a shell and the first line of a script take literally.
 PATH = re.compile(r"[A-Za-z0-9_/.@+,=~-]+")
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OPTION_NAME = re.compile(r"[a-z][a-z0-9-]*")
 INTERPRETER = re.compile(r"python3(\.[0-9]{1,2})?")
 SIZE = re.compile(r"[0-9]{1,12}(KB|MB|GB)?", re.IGNORECASE)
-# What a file is called after a user: its draft has a longer name.
+# Files are named after users, and the name of a file's draft is longer.
 LONGEST_NAME = 200
 LONGEST_TEXT = 2000
 
@@ -71,7 +71,7 @@ def problems(
     """Return what is wrong with the variables, a sentence each: value, variable and way out.
 
     :param specs: by variable, its part of a role's argument specs.
-    :param values: by variable, its value; what is not there is not looked at.
+    :param values: by variable, its value; a variable that is not in it is not checked.
     :param made_of: for a variable whose value is the roles' own default, the variables that it is made of. It is not
         looked at where one of those is wrong.
     :param proxied: whether nginx stands in front of the server.
@@ -81,18 +81,22 @@ def problems(
     for derived in (False, True):
         for name, value in values.items():
             if (name in made_of) is derived and not made_of.get(name, set()) & set(found):
-                wrong = list(_of_one(name, specs[name], value))
+                wrong = list(_variable_problems(name, specs[name], value))
                 if wrong:
                     found[name] = wrong
-    right = {name: typed(specs[name], value) for name, value in values.items() if name not in found}
-    # A default that is made of wrong values says nothing.
-    right = {name: value for name, value in right.items() if not made_of.get(name, set()) & set(found)}
+    valid = {name: typed(specs[name], value) for name, value in values.items() if name not in found}
+    # A default that is made of wrong values is not checked.
+    valid = {name: value for name, value in valid.items() if not made_of.get(name, set()) & set(found)}
     everything = [problem for name in values for problem in found.get(name, [])]
-    everything += [*_ports(right, proxied=proxied), *_places(right, made_of), *_together(right, proxied=proxied)]
+    everything += [
+        *_port_problems(valid, proxied=proxied),
+        *_path_problems(valid, made_of),
+        *_combination_problems(valid, proxied=proxied),
+    ]
     return list(dict.fromkeys(everything))
 
 
-def _of_one(name: str, option: Mapping[str, Any], value: object) -> Iterator[str]:
+def _variable_problems(name: str, option: Mapping[str, Any], value: object) -> Iterator[str]:
     wrong = list(disagreements(name, option, value))
     if wrong:
         yield from wrong
@@ -110,12 +114,12 @@ def _of_one(name: str, option: Mapping[str, Any], value: object) -> Iterator[str
 
 
 def _usual_check(name: str, option: Mapping[str, Any]) -> Check | None:
-    """Return what a value is held against by its type and its name alone."""
+    """Return the check that follows from a variable's type and name alone."""
     return _path if option.get("type") == "path" else BY_ENDING.get(name.rpartition("_")[2])
 
 
-def _told(sentence: str, *texts: object) -> str:
-    """Return a sentence that quotes these values, with each as a message may show it."""
+def _redacted(sentence: str, *texts: object) -> str:
+    """Return the sentence with each of the values that it quotes as a message may show it."""
     for text in texts:
         if isinstance(text, str) and text:
             sentence = sentence.replace(repr(text), shown(text))
@@ -225,7 +229,7 @@ def _outside_url(place: str, value: str) -> Iterator[str]:
 
 def _devpi_name(kind: str) -> Check:
     def devpi_name(place: str, value: str) -> Iterator[str]:
-        yield from (_told(flaw, value) for flaw in flaws_of_name(value, kind, place))
+        yield from (_redacted(flaw, value) for flaw in flaws_of_name(value, kind, place))
         if kind == "user" and value == NO_USER:
             yield f"{place} is {NO_USER}, which stands for a token where people log in; choose another name"
         if len(value.encode("utf-8", "replace")) > LONGEST_NAME:
@@ -272,13 +276,13 @@ def _path_that_is_read(place: str, value: str, *, made: bool = False) -> Iterato
 
 
 def _source(place: str, value: str) -> Iterator[str]:
-    # A directory, and no file: something may be mounted at one that every system has.
+    # A directory of the system is fine here: something may be mounted at it.
     if value not in _paths.SYSTEM_DIRECTORIES:
         yield from (_url if "://" in value else _path_that_is_read)(place, value)
 
 
 def _lock(place: str, value: str) -> Iterator[str]:
-    # It lies on the controller, where its own paths are nobody else's business.
+    # It lies on the controller, where every path is allowed.
     if len(value) > _paths.LONGEST_PATH:
         yield f"{place} {shown(value)} is longer than a path can be; name a file on the controller"
         return
@@ -344,7 +348,7 @@ def _environment(place: str, value: Mapping[str, object]) -> Iterator[str]:
 
 def _server_options(place: str, value: Mapping[str, object]) -> Iterator[str]:
     for name, each in value.items():
-        # which options there are with the plugins that are installed, preflight tells
+        # Preflight checks, on the host, which options the installed plugins have.
         found = option_problems({name: each}, plugins=True)
         if found:
             yield from found
@@ -389,7 +393,7 @@ def _umask(place: str, value: str) -> Iterator[str]:
 def _tokens(place: str, value: list[Mapping[str, Any]]) -> Iterator[str]:
     for number, token in enumerate(value):
         here = f"{place}[{number}]"
-        yield from _filled(here, token, ("user", "path", "owner", "expires", "renew_before"))
+        yield from _empty_value_problems(here, token, ("user", "path", "owner", "expires", "renew_before"))
         yield from _devpi_name("user")(f"{here}.user", token["user"])
         yield from _path(f"{here}.path", token["path"])
         if token.get("owner"):
@@ -405,27 +409,27 @@ def _tokens(place: str, value: list[Mapping[str, Any]]) -> Iterator[str]:
             declared_token({"not_before": None, "user": "", "path": "", **given, **times}, int(time.time()))
         except TokenError as error:
             listed = [each for given in token.values() for each in (given if isinstance(given, list) else [given])]
-            yield from (f"{here}: {_told(problem, *listed)}" for problem in str(error).splitlines())
+            yield from (f"{here}: {_redacted(problem, *listed)}" for problem in str(error).splitlines())
 
 
-def _filled(place: str, given: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[str]:
+def _empty_value_problems(place: str, given: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[str]:
     for name in names:
         if isinstance(given.get(name), str) and not given[name].strip():
             yield f"{place}.{name} is empty; give it a value, or take its line out"
 
 
 def _repositories(place: str, value: list[Mapping[str, Any]]) -> Iterator[str]:
-    seen: dict[str, str] = {}
+    places: dict[str, str] = {}
     for number, given in enumerate(value):
         here = f"{place}[{number}]"
         try:
             Repository(**{**{key: each for key, each in given.items() if each is not None}, "name": given["name"]})
         except PypircError as error:
-            said = str(error).partition("repositories: ")[2] or str(error)
-            yield f"{here}: {_told(said, *given.values())}"
-        if given["name"] in seen:
-            yield f"{here}: {shown(given['name'])} is named by {seen[given['name']]} already; join the two"
-        seen.setdefault(given["name"], here)
+            reason = str(error).partition("repositories: ")[2] or str(error)
+            yield f"{here}: {_redacted(reason, *given.values())}"
+        if given["name"] in places:
+            yield f"{here}: {shown(given['name'])} is named by {places[given['name']]} already; join the two"
+        places.setdefault(given["name"], here)
 
 
 def _users(place: str, value: list[Mapping[str, Any]]) -> Iterator[str]:
@@ -462,7 +466,7 @@ BY_ENDING: dict[str, Check] = {
     "url": _url,
     "user": _service_account,
 }
-# What cannot be told by a name or a type
+# Where the check follows neither from the name's last word nor from the type
 CHECKS: dict[str, Check] = {
     "devpi_host": _host,
     "devpi_url": _outside_url,
@@ -505,15 +509,15 @@ CHECKS: dict[str, Check] = {
     "devpi_proxy_connections": _within(0, 65535),
     "devpi_proxy_access_log": _log,
 }
-# Empty, each of these stands for something else, as each does whose default is empty.
+# These may be empty too, like those whose default is; each then stands for something else.
 MAY_BE_EMPTY = frozenset({"devpi_proxy_ca", "devpi_server_restrict_modify"})
 
 
-def _ports(right: Mapping[str, Any], *, proxied: bool) -> Iterator[str]:
+def _port_problems(valid: Mapping[str, Any], *, proxied: bool) -> Iterator[str]:
     """Yield where two programs would listen at one port."""
-    if "devpi_port" not in right:
+    if "devpi_port" not in valid:
         return
-    port, workers = right["devpi_port"], right.get("devpi_server_workers", 0)
+    port, workers = valid["devpi_port"], valid.get("devpi_server_workers", 0)
     if not proxied:
         return
     last = port + 1 + workers
@@ -531,21 +535,21 @@ def _ports(right: Mapping[str, Any], *, proxied: bool) -> Iterator[str]:
             )
 
 
-def _inside(path: str, directory: str) -> bool:
+def _is_inside(path: str, directory: str) -> bool:
     return path == directory or path.startswith(f"{directory}/")
 
 
-def _places(right: Mapping[str, Any], made_of: Mapping[str, set[str]]) -> Iterator[str]:
+def _path_problems(valid: Mapping[str, Any], made_of: Mapping[str, set[str]]) -> Iterator[str]:
     """Yield where one of the paths would replace, expose or fill what another one holds."""
     wrong: set[str] = set()
     trees = {
-        name: str(right[name])
+        name: str(valid[name])
         for name in ("devpi_venv_path", "devpi_server_dir", "devpi_credentials_dir")
-        if name in right
+        if name in valid
     }
     for name, path in trees.items():
         for other, place in {**trees, **{place: place for place in OWN_PLACES}}.items():
-            if other != name and _inside(path, place) and not (path == place and other > name and other in trees):
+            if other != name and _is_inside(path, place) and not (path == place and other > name and other in trees):
                 wrong |= {name, other}
                 holder = f"{other} {place}" if other in trees else place
                 relation = "is" if path == place else "lies in"
@@ -553,38 +557,38 @@ def _places(right: Mapping[str, Any], made_of: Mapping[str, set[str]]) -> Iterat
                     f"{name} {path} {relation} {holder}, which holds something else with rights of its own; set one of "
                     "them to a directory beside the other"
                 )
-    made = {name: str(value) for name, value in right.items() if CHECKS.get(name) is _log}
-    if "devpi_server_secret_file" in right:
-        made["devpi_server_secret_file"] = str(right["devpi_server_secret_file"])
+    made = {name: str(value) for name, value in valid.items() if CHECKS.get(name) is _log}
+    if "devpi_server_secret_file" in valid:
+        made["devpi_server_secret_file"] = str(valid["devpi_server_secret_file"])
     made.update(
-        {f"devpi_tokens[{n}].path": str(each["path"]) for n, each in enumerate(right.get("devpi_tokens") or [])}
+        {f"devpi_tokens[{n}].path": str(each["path"]) for n, each in enumerate(valid.get("devpi_tokens") or [])}
     )
-    read = {name: str(value) for name, value in right.items() if CHECKS.get(name) is _path_that_is_read and value}
+    read = {name: str(value) for name, value in valid.items() if CHECKS.get(name) is _path_that_is_read and value}
     server = trees.get("devpi_server_dir")
-    # What a default is made of has been told already.
+    # Of a default, the wrong variable that it is made of has been named already.
     made = {name: path for name, path in made.items() if not made_of.get(name, set()) & wrong}
     for number, (name, path) in enumerate(made.items()):
         for other, place in [*list(made.items())[:number], *read.items()]:
             if path == place:
                 yield f"{name} {path} is {other} too; give each of them a file of its own"
         for other, place in {**trees, **{place: place for place in OWN_PLACES}}.items():
-            if _inside(place, path):
+            if _is_inside(place, path):
                 yield f"{name} {path} is a file, and {other} {place} lies in it; name another file"
-            elif name.startswith("devpi_tokens") and other == "devpi_credentials_dir" and _inside(path, place):
+            elif name.startswith("devpi_tokens") and other == "devpi_credentials_dir" and _is_inside(path, place):
                 kept = path[len(place) + 1 :]
-                users = {"root", *(str(user["name"]) for user in right.get("devpi_users") or [])}
+                users = {"root", *(str(user["name"]) for user in valid.get("devpi_users") or [])}
                 if "/" in kept or not kept.endswith(".token") or kept in users:
                     yield (
                         f"{name} {path} lies in {other} {place}, where a file holds the password of the user whose "
                         "name it has; end its name in .token, or name a file elsewhere"
                     )
-            elif _inside(path, place) and other != "devpi_server_dir":
+            elif _is_inside(path, place) and other != "devpi_server_dir":
                 holder = f"{other} {place}" if other in trees else place
                 yield f"{name} {path} lies in {holder}, which holds nothing else; name a file elsewhere"
-        if server is None or not _inside(path, server) or path == server:
+        if server is None or not _is_inside(path, server) or path == server:
             continue
         if name != "devpi_server_secret_file":
-            if not name.endswith("log_file") or _inside(path, f"{server}/+files"):
+            if not name.endswith("log_file") or _is_inside(path, f"{server}/+files"):
                 yield f"{name} {path} lies in devpi_server_dir {server}, which is the server's; name a file elsewhere"
         elif path[len(server) + 1 :].startswith(("+", ".sqlite", ".nodeinfo", ".serverversion", ".event_serial")):
             yield (
@@ -593,19 +597,19 @@ def _places(right: Mapping[str, Any], made_of: Mapping[str, set[str]]) -> Iterat
             )
 
 
-def _together(right: Mapping[str, Any], *, proxied: bool) -> Iterator[str]:
-    """Yield what is wrong with values that are right each for itself."""
-    memory, lanes = right.get("devpi_server_argon2_memory_cost"), right.get("devpi_server_argon2_parallelism")
+def _combination_problems(valid: Mapping[str, Any], *, proxied: bool) -> Iterator[str]:
+    """Yield what is wrong with values together, each of which is right by itself."""
+    memory, lanes = valid.get("devpi_server_argon2_memory_cost"), valid.get("devpi_server_argon2_parallelism")
     if memory is not None and lanes is not None and memory < 8 * lanes:
         yield (
             f"devpi_server_argon2_memory_cost {memory} is too little for devpi_server_argon2_parallelism {lanes}; give "
             f"at least {8 * lanes}"
         )
-    umask = right.get("devpi_supervisor_umask")
+    umask = valid.get("devpi_supervisor_umask")
     if proxied and umask is not None and int(umask, 8) & 0o050:
         yield (
             f"devpi_supervisor_umask {umask!r} keeps nginx from reading release files, and the host is in the group "
             "devpi_proxy; write it as '027'"
         )
-    if "devpi_proxy_names" in right and proxied and not right["devpi_proxy_names"]:
+    if "devpi_proxy_names" in valid and proxied and not valid["devpi_proxy_names"]:
         yield "devpi_proxy_names is empty; name at least what clients are to call the server"

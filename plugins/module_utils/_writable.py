@@ -1,7 +1,7 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the places that a run will write to can be written, found out without leaving anything there."""
+"""Checks whether a run can write where it will have to, without leaving anything behind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Mapping
 
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import exposed, rights_at
 
-# Some file systems cannot make a file without a name, which says nothing about others.
+# Some file systems cannot make a file without a name; that says nothing about files with one.
 UNSUPPORTED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 FULL_OR_FIXED = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 WAYS_OUT = {
@@ -59,32 +59,33 @@ def _obstacle(path: Path) -> int:
     """Return the errno that writing at the path would end in, 0 where there is none."""
     place = exposed(str(path)) if os.geteuid() == 0 else None
     if place is None:
-        return _tried(path)
-    # Another account may have put something there, which root does not follow; who writes there tells what that is.
+        return _try_to_write(path)
+    # Another account can replace what lies there, so root does not follow it. Only a file system that is full or
+    # read-only is a problem for whoever writes; what writes there reports all others.
     try:
         fixed = os.statvfs(place).f_flag & os.ST_RDONLY
     except OSError:
         return 0
     with rights_at(str(path)):
-        number = _tried(path)
+        number = _try_to_write(path)
     return errno.EROFS if fixed else number if number in FULL_OR_FIXED else 0
 
 
-def _tried(path: Path) -> int:
+def _try_to_write(path: Path) -> int:
     try:
-        there = path
-        while not there.exists():
-            there = there.parent
-        if os.statvfs(there).f_flag & os.ST_RDONLY:
+        nearest = path
+        while not nearest.exists():
+            nearest = nearest.parent
+        if os.statvfs(nearest).f_flag & os.ST_RDONLY:
             return errno.EROFS
-        if not there.is_dir():
-            if there != path:
+        if not nearest.is_dir():
+            if nearest != path:
                 return errno.ENOTDIR
-            # It is replaced by a rename, so what counts is where it lies.
-            there = there.parent
-            if os.statvfs(there).f_flag & os.ST_RDONLY:
+            # A file is replaced by a rename, which writes to its directory.
+            nearest = nearest.parent
+            if os.statvfs(nearest).f_flag & os.ST_RDONLY:
                 return errno.EROFS
-        os.close(os.open(there, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        os.close(os.open(nearest, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     except OSError as error:
         return 0 if error.errno in UNSUPPORTED else error.errno or 0
     return 0

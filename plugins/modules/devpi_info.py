@@ -219,7 +219,12 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
     RequestFailed,
     connection_options,
 )
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._releases import ask, is_index, normalised, releases
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._releases import (
+    fetch_files,
+    is_index,
+    normalised,
+    releases,
+)
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._session import connect
 
 GATHER = ("versions", "status", "users", "indexes", "projects", "releases")
@@ -234,8 +239,8 @@ CLOSED = {
 }
 
 
-class AskedForNothing(Exception):  # noqa: N818 - named for what happened
-    """The options ask for what is not there; the message says how to ask."""
+class BadQuery(Exception):  # noqa: N818 - named for what happened
+    """The options ask for what the server does not have; the message says how to correct them."""
 
 
 def masked(value: Any) -> Any:
@@ -275,7 +280,7 @@ def about_users(client: Client) -> dict[str, Any]:
 def about_index(client: Client, params: Mapping[str, Any], wanted: set[str]) -> dict[str, Any]:
     """Return the index's settings and what is wanted of its projects and releases.
 
-    :raises AskedForNothing: there is no such index, or it is a mirror and no project is named.
+    :raises BadQuery: there is no such index, or it is a mirror and no project is named.
     """
     index, project, inherited = params["index"], params["project"], params["inherited"]
     try:
@@ -283,23 +288,23 @@ def about_index(client: Client, params: Mapping[str, Any], wanted: set[str]) -> 
     except RequestFailed as error:
         if error.status != 404:
             raise
-        raise AskedForNothing(f"{client.url} has no index {index}; correct the name, or create the index") from error
+        raise BadQuery(f"{client.url} has no index {index}; correct the name, or create the index") from error
     found: dict[str, Any] = {"indexes": {index: masked(settings)}}
     if not wanted & {"projects", "releases"}:
         return found
     mirror = settings["type"] in MIRROR
     if mirror and project is None:
-        raise AskedForNothing(
+        raise BadQuery(
             f"{index} is a mirror, whose projects are all those of its upstream; name one as project, "
             "or drop projects and releases from gather"
         )
-    # Of a mirror this would be its upstream's list.
+    # The list of a mirror would be that of its upstream.
     own = set() if mirror else set(client.get_json(f"/{index}")["projects"])
     names = sorted(own) if project is None else [normalised(project)]
     pages: dict[str, list[dict[str, Any]]] = {}
     if mirror or "releases" in wanted:
-        # The page of a project that only bases may have would ask a mirror among them.
-        pages = {name: ask(client, index, name) if mirror or inherited or name in own else [] for name in names}
+        # For the page of a project that only a base may have, the server would ask the mirrors among the bases.
+        pages = {name: fetch_files(client, index, name) if mirror or inherited or name in own else [] for name in names}
     found["projects"] = [name for name in names if name in own or (mirror and pages[name])]
     found["releases"] = {
         name: releases(each for each in page if inherited or each["index"] == index) for name, page in pages.items()
@@ -307,8 +312,8 @@ def about_index(client: Client, params: Mapping[str, Any], wanted: set[str]) -> 
     return found
 
 
-class Asking:
-    """What is asked of the server as a whole, and what of it is closed.
+class ServerReader:
+    """Reads what the server tells of itself, its users and its indexes, and notes what it keeps closed.
 
     :param client: of the server.
     :param all_wanted: whether what is closed is an error, because the task names it.
@@ -319,7 +324,7 @@ class Asking:
         self._all_wanted = all_wanted
         self.warnings: list[str] = []
 
-    def about(self, path: str, *names: str) -> dict[str, Any]:
+    def read(self, path: str, *names: str) -> dict[str, Any]:
         """Return what is at the path, ``/+status`` or ``/``; nothing, and a warning, where it is closed.
 
         :raises RequestFailed: it is closed and wanted, or the server failed.
@@ -378,16 +383,16 @@ def main() -> None:
         found: dict[str, Any] = {}
         if params["index"] is not None and wanted & {"indexes", "projects", "releases"}:
             found = about_index(client, params, wanted)
-        asking = Asking(client, params["gather"] is not None)
+        reader = ServerReader(client, params["gather"] is not None)
         if wanted & {"versions", "status"}:
-            found.update(asking.about("/+status", "versions", "status"))
+            found.update(reader.read("/+status", "versions", "status"))
         if (wanted - set(found)) & {"users", "indexes"}:
-            found = {**asking.about("/", "users", "indexes"), **found}
+            found = {**reader.read("/", "users", "indexes"), **found}
         if client.version is None:
             client.get_json("/+api")
-    except (AskedForNothing, ClientError) as error:
+    except (BadQuery, ClientError) as error:
         module.fail_json(msg=str(error))
-    for warning in asking.warnings:
+    for warning in reader.warnings:
         module.warn(warning)
     version = client.version or ()
     module.exit_json(

@@ -13,8 +13,8 @@ version_added: 0.1.0
 description:
   - Uploads wheels and sdists (O(files)), pushes a release on to another index (O(push_to)), deletes releases
     (O(state=absent)), and clears away old development releases (O(keep)).
-  - What is there already is found out by the SHA-256 of the files, so that the same again changes nothing. Only the
-    index itself is looked at, never its bases.
+  - Compares files by their SHA-256, so that the same file again changes nothing. Looks at the index itself alone, never
+    at its bases.
   - What the server could not take is refused before anything is changed, with all such problems in one message.
   - Makes two requests for an index and one for each project concerned, and logs in only when something is to be
     changed. A run that is killed is completed by the next.

@@ -14,8 +14,6 @@ description:
   - A token takes the place of its user's password in pip, uv, twine and every other tool that sends a name and a
     password. The name is that of the user, the password is the token.
   - What a token may do can be restricted. With no token can users be changed, or other tokens made or listed.
-  - The server has to have the plugin C(devpi-tokens), which V(devpi_venv_tokens=true) of the role
-    wheelhouse.devpi.venv installs. Without it the module fails before anything is changed.
   - The secret is known once, when the token is made. With O(path) it is written to a file on the managed host and is in
     no output. A token that the file holds already is kept as long as the server knows and takes it, its restrictions
     are those declared, and its end is further away than O(renew_before). Otherwise a new one is made, written, and then
@@ -24,6 +22,7 @@ description:
     task has C(no_log=true), since Ansible would print it.
 extends_documentation_fragment:
   - wheelhouse.devpi.connection
+  - wheelhouse.devpi.tokens
   - wheelhouse.devpi.attributes
 attributes:
   check_mode:
@@ -52,7 +51,7 @@ options:
     description:
       - The absolute path of the file that holds the token, and nothing else but a newline. It has mode V(0600); mode,
         owner and group are mended where they differ.
-      - Its directory has to exist, and O(owner) has to be able to write there, and nobody else but root.
+      - Its directory has to exist, O(owner) must be able to read and write there, and nobody else but root to write.
       - A file that holds something else than a token of O(user) is refused.
       - With O(state=absent) the token in the file is revoked, and the file is removed.
     type: path
@@ -110,20 +109,14 @@ options:
   not_before:
     description: A time from which on the token can be used, written as in O(expires).
     type: str
-  credentials_dir:
-    description:
-      - A directory on the managed host where passwords are kept, each in a file named after its user. When O(password)
-        is not set, the file named after O(username) is read in its place.
-    type: path
 notes:
-  - Each run logs in, as tokens are listed only to those who may change the user. A server with C(restrict-modify)
-    takes that from the users that it names there, and from nobody else.
-  - The server stores no label. A token that is made for O(path) without O(not_before) therefore has a mark, a
-    C(not_before) that is negative, at random and without effect. Before it is made, the mark is written beside O(path),
-    to C(.NAME.unfinished), with the id of the token that it replaces and no secret. A run that is interrupted leaves
-    that file behind. The next one for this O(path) revokes the tokens that it names and O(path) does not hold, and
-    removes it. With O(not_before) there is no mark, so tokens that begin at that time are named in a warning.
-  - Two runs for one O(path) on a host work one after the other.
+  - The server stores no label. A token that is made for O(path) therefore has a mark, a C(not_before) that is negative,
+    at random and without effect, and one that replaces it has the same. Where a run is killed, the next one for this
+    O(path) revokes the tokens with the mark that O(path) does not hold. Until the token is in O(path), the mark is in a
+    draft beside it, C(.NAME.….draft).
+  - With O(not_before) there is no room for a mark, so what a killed run leaves is a token in the list that nobody
+    holds.
+  - Two runs for one directory on a host work one after the other.
   - A token whose file was removed by hand stays valid until it ends. M(wheelhouse.devpi.devpi_token_info) shows it.
   - Run with the setting C(no_target_syslog), the module cannot see whether the task has C(no_log=true), and takes it
     for granted.
@@ -199,36 +192,14 @@ revoked:
   elements: str
   sample: [QzQ5mK7x]
 tokens:
-  description: The user's tokens after the run, without their secrets. Those that are over are listed by the server too.
+  description:
+    - The user's tokens after the run, each as M(wheelhouse.devpi.devpi_token_info) returns it. In check mode a new one
+      is missing.
   returned: success
   type: list
   elements: dict
-  contains:
-    id:
-      description: The token's id.
-      type: str
-    allowed:
-      description: The permissions, where they are restricted.
-      type: list
-      elements: str
-    indexes:
-      description: The indexes, where they are restricted.
-      type: list
-      elements: str
-    projects:
-      description: The projects, where they are restricted.
-      type: list
-      elements: str
-    expires:
-      description: The end in UTC, or V(never).
-      type: str
-    not_before:
-      description: The beginning in UTC, where there is one.
-      type: str
   sample:
     - id: JpW8DxM5
-      allowed: [pkg_read, upload]
-      indexes: [team/dev]
       expires: "2030-01-31T12:00:00Z"
 """
 

@@ -13,10 +13,9 @@ version_added: 0.2.0
 description:
   - Lists the tokens of one user with what they may do and when they end. The secret of a token is known only when it is
     made, by M(wheelhouse.devpi.devpi_token), and is not among what this module can tell.
-  - The server has to have the plugin C(devpi-tokens), which V(devpi_venv_tokens=true) of the role
-    wheelhouse.devpi.venv installs. Without it the module fails.
 extends_documentation_fragment:
   - wheelhouse.devpi.connection
+  - wheelhouse.devpi.tokens
   - wheelhouse.devpi.attributes
 attributes:
   check_mode:
@@ -24,19 +23,6 @@ attributes:
   diff_mode:
     support: none
     details: Nothing is changed.
-options:
-  user:
-    description: Whose tokens they are. The user has to exist.
-    type: str
-    required: true
-  credentials_dir:
-    description:
-      - A directory on the managed host where passwords are kept, each in a file named after its user. When O(password)
-        is not set, the file named after O(username) is read in its place.
-    type: path
-notes:
-  - Each run logs in, as tokens are listed only to those who may change the user. A server with C(restrict-modify)
-    takes that from the users that it names there, and from nobody else.
 seealso:
   - module: wheelhouse.devpi.devpi_token
 author:
@@ -96,7 +82,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import Cl
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import CredentialsError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import flaws_of_name
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._session import connect, kept_passwords
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._tokens import TokenApi, TokenError, shown
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._tokens import TokenApi, TokenError, describe_tokens
 
 
 def main() -> None:
@@ -115,10 +101,10 @@ def main() -> None:
     try:
         api = TokenApi(connect(module, kept_passwords(module)), user)
         api.login()
-        tokens = api.listed()
+        tokens = api.fetch()
     except (ClientError, CredentialsError, TokenError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=False, tokens=shown(tokens))
+    module.exit_json(changed=False, tokens=describe_tokens(tokens))
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ attributes:
 options:
   new_server:
     description:
-      - In check mode, where nothing listens at O(url) yet, predict from a new devpi-server, with root and root/pypi as
-        C(devpi-init) makes them. For playbooks that deploy the server first and know that there is none.
+      - In check mode, where nothing listens at O(url) yet, predict from a new devpi-server, with root and no index, as
+        C(devpi-init --no-root-pypi) makes it. For playbooks that deploy the server first and know that there is none.
     type: bool
     default: false
   purge:

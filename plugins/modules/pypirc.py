@@ -109,7 +109,7 @@ EXAMPLES = r"""
         password: "{{ vault_devpi_ci_password }}"
   become: true
 
-- name: Forget an index that is gone
+- name: Forget an index that was deleted
   wheelhouse.devpi.pypirc:
     repositories:
       - name: oldindex
@@ -174,7 +174,7 @@ def write(target: Path, text: str, backup: str | None, account: pwd.struct_passw
                 _fill(handle, backup, account)
             finally:
                 os.close(handle)
-        # A draft's name begins with a dot by itself.
+        # draft_of puts a dot before the name.
         with draft_of(target.with_name(target.name.lstrip(".") or target.name), suffix=UNFINISHED) as draft:
             _fill(draft.descriptor, text, account)
             draft.path.replace(target)
@@ -222,7 +222,7 @@ def check_path(path: str, account: pwd.struct_passwd) -> None:
     if why:
         raise PypircError(f"path: {path if path.isprintable() else repr(path)} {why}. Nothing was changed.")
     place = exposed(path, account.pw_uid)
-    # What is no directory is a link that leads to itself, of which more is said when it is read.
+    # A place that is no directory is a link that leads to itself, which is refused when it is read.
     if place is not None and place.is_dir():
         raise PypircError(
             f"path: {path} lies in {place}, where others than {account.pw_name} can put something else in its place. "

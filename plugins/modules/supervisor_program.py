@@ -2,26 +2,26 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keep a program of supervisor started or stopped, current, and answering."""
+"""Keep programs of supervisor started or stopped, as their files say, and answering."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: supervisor_program
-short_description: Keep a program of supervisor started or stopped, current, and answering
+short_description: Keep programs of supervisor started or stopped, as their files say, and answering
 version_added: 0.1.0
 description:
-  - Installs Debian's supervisor where there is none.
-  - Keeps the program's file, 0600 and root's, for its environment may have passwords. It takes its place only after
-    supervisor's own parser has accepted it beside all other files; somebody else's file of that name is left alone.
-  - Rereads supervisor's configuration files and applies what changed for this one program, as C(supervisorctl reread)
-    and C(supervisorctl update) do.
-  - Restarts the program where a file that it reads is newer than the process, so a run that was interrupted between
-    writing a file and restarting is mended by the next.
+  - Rereads supervisor's configuration files and applies what changed for these programs alone, as
+    C(supervisorctl reread) and C(supervisorctl update) do. A program whose file has changed is restarted by that, and
+    no other.
   - Starts supervisor itself where it does not run, now and for each boot where systemd manages services, and by hand
     elsewhere.
-  - Is done only when the program answers; supervisor itself calls a program running long before that. A process of
-    another account that holds its port is an error.
+  - Is done only when the programs answer; supervisor itself calls a program running long before that. A process of
+    another account that holds a program's port is an error.
+  - Takes the programs one after the other, so that not all of them are down at once.
+  - Stops and removes a worker whose file was removed. A worker is a program of supervisor whose name is the first
+    program's with C(-worker-) and a number behind it.
+  - Two runs at once on a host do this one after the other.
 extends_documentation_fragment:
   - wheelhouse.devpi.attributes
 attributes:
@@ -29,246 +29,174 @@ attributes:
     support: full
   diff_mode:
     support: full
-    details: Values of the program's environment are not shown.
+    details: Shows what is done with which program.
   platform:
     platforms: posix
 options:
-  name:
-    description: The program's name, as in C([program:name]).
-    type: str
+  programs:
+    description:
+      - The names of the programs, as in C([program:NAME]) of their files C(/etc/supervisor/conf.d/NAME.conf), which are
+        there, each with the URL that must answer a GET with status 200 before the module is done. Proxies are not
+        asked. Where one does not answer the last lines of its log are part of the error.
+    type: dict
     required: true
-  program:
-    description: The content of its file, C(/etc/supervisor/conf.d/NAME.conf).
+  user:
+    description: The account that the programs run as.
     type: str
-    required: true
+    default: root
   state:
-    description: Whether it is to run.
+    description: Whether they are to run.
     type: str
     choices: [started, stopped]
     default: started
-  reads:
-    description:
-      - Files that the program reads when it starts; one changed since then means a restart. So does a link on the way
-        to one that was made since then.
-    type: list
-    elements: path
-    default: []
-  restart:
-    description: Restart it in any case. Check mode needs it for files that would have changed by now.
-    type: bool
-    default: false
-  url:
-    description: What must answer a GET with status 200 before the module is done. Proxies are not asked.
-    type: str
-    required: true
   ready_timeout:
-    description: How many seconds to wait for that.
+    description: How many seconds to wait for each answer.
     type: int
     default: 60
-  log_file:
-    description: The program's log; its last lines are part of the error where the program does not answer.
-    type: path
-    required: true
-  workers:
+  changed_files:
     description:
-      - Programs that are kept beside this one, each of a name that begins with NAME-worker-. O(state), O(reads),
-        O(restart) and O(ready_timeout) are theirs, too. They come after it, one after the other, so that not all of
-        them are down at once.
-      - Those of such a name that are not listed are stopped and their files removed.
+      - The names of the programs whose files an earlier task changed or removed. Check mode needs it, because the files
+        stay as they were then.
     type: list
-    elements: dict
+    elements: str
     default: []
-    suboptions:
-      name:
-        description: The program's name.
-        type: str
-        required: true
-      program:
-        description: The content of its file.
-        type: str
-        required: true
-      url:
-        description: What must answer.
-        type: str
-        required: true
-      log_file:
-        description: The program's log.
-        type: path
-        required: true
+  restart:
+    description:
+      - Restart the programs that run although their files have not changed. This is for something else that they read,
+        such as a configuration that somebody had changed by hand.
+    type: bool
+    default: false
 author:
   - The wheelhouse.devpi authors (@wheelhouse)
 """
 
 EXAMPLES = r"""
-- name: Keep devpi-server running
-  wheelhouse.devpi.supervisor_program:
-    name: devpi
-    program: |
+- name: Keep the program's file
+  ansible.builtin.copy:
+    dest: /etc/supervisor/conf.d/devpi.conf
+    mode: "0600"
+    content: |
       [program:devpi]
       user=devpi
       command=/opt/devpi/venv/bin/devpi-server
       stdout_logfile=/var/log/supervisor/devpi.log
       redirect_stderr=true
-    reads:
-      - /etc/xdg/devpi-server/devpi-server.yml
-    url: http://127.0.0.1:3141/+api
-    log_file: /var/log/supervisor/devpi.log
+  register: file
+
+- name: Keep devpi-server running
+  wheelhouse.devpi.supervisor_program:
+    programs:
+      devpi: http://127.0.0.1:3141/+api
+    user: devpi
+    changed_files: "{{ ['devpi'] if file is changed else [] }}"
 """
 
 RETURN = r"""
 actions:
-  description: What was done, in this order. With the program's name before it where that is a worker.
+  description:
+    - What was done, in this order, each with the program's name. V(added) and V(changed) are followed by a start where
+      O(state=started).
   returned: success
   type: list
   elements: str
-  sample: [added, started]
+  sample: ["devpi: changed"]
 seconds_to_ready:
-  description: How long the program took to answer; 0 where it was running already or is stopped.
+  description: How long the first program took to answer; about 0 where it ran already, and 0 where it is stopped.
   returned: success
   type: float
   sample: 1.9
 """
 
-import os
+import contextlib
 import pwd
 import re
 import time
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, Mapping
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
-from ansible_collections.wheelhouse.devpi.plugins.module_utils import _program_file
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import user_name
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._apt import Installation
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._kept_file import KeptFile
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import executable_of, held_by, listeners_on
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import PathError
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._process import started_at
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._host_lock import HostBusyError, one_at_a_time
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import executable_of, is_held_by, listeners_on
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._programs import use_system_programs
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._supervisord import (
-    Supervisord,
-    SupervisordError,
-    refusal,
-)
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._writable import sentence
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._supervisord import Supervisord, SupervisordError
 
-# Where Debian has it
-SUPERVISORD = Path("/usr/bin/supervisord")
 RUNS = ("RUNNING", "STARTING", "BACKOFF")
-ENVIRONMENT = re.compile(r"\s*environment\s*=")
 GAVE_UP = ("FATAL", "EXITED", "STOPPED", "UNKNOWN")
 
 
-class Program:
-    """One program of supervisor and what is done to it.
+class Programs:
+    """The programs and what is done to them.
 
     :param module: the running module; its check mode is obeyed.
-    :param params: its options, of which a worker has its own ``name``, ``program``, ``url`` and ``log_file``.
     """
 
-    def __init__(self, module: AnsibleModule, params: Mapping[str, Any]) -> None:
+    def __init__(self, module: AnsibleModule) -> None:
         self.module = module
-        self.params = params
-        self.name: str = params["name"]
+        self.urls: dict[str, str] = module.params["programs"]
+        self.started: bool = module.params["state"] == "started"
         self.supervisord = Supervisord()
         self.actions: list[str] = []
-        path = _program_file.PROGRAMS / f"{self.name}.conf"
-        if not _program_file.is_ours(path):
-            module.fail_json(
-                msg=f"{path} is somebody else's program, and was left as it is; choose another name than {self.name}, "
-                "or move that file away"
-            )
-        owner = (os.geteuid(), os.getegid())
-        self.file = KeptFile(str(path), params["program"], 0o600, owner, conceals=ENVIRONMENT.match)
-        self.differed = self.file.differs
         self.seconds_to_ready = 0.0
 
     def converge(self) -> None:
-        """Do what is needed, and wait for the answer; on a host that has no supervisor yet, predict the same."""
-        started = self.params["state"] == "started"
-        try:
-            self._converge()
-            if started and not self.module.check_mode:
-                self.seconds_to_ready = self._wait()
-        except SupervisordError:
-            if not self.module.check_mode:
-                raise
-            self.actions += ["added", "started"] if started else ["added"]
+        """Do what is needed, and wait for the answers; in check mode predict the same, without supervisor too."""
+        pending = self._pending()
+        first = next(iter(self.urls))
+        for name, url in self.urls.items():
+            self._converge_program(name, pending.get(name, ""))
+            if self.started and not self.module.check_mode:
+                waited = self._wait(name, url)
+                self.seconds_to_ready = waited if name == first else self.seconds_to_ready
+        worker = re.compile(rf"{re.escape(first)}-worker-[0-9]+")
+        for name in sorted(pending):
+            if pending[name] == "removed" and name not in self.urls and worker.fullmatch(name):
+                self._perform(name, "removed")
 
-    def _converge(self) -> None:
-        """Write the file, reread, update, restart, start or stop, as far as needed."""
-        if not SUPERVISORD.exists():
-            self._install()
-        if self.file.differs and not self.module.check_mode:
-            self.file.write(self._validate)
-        try:
-            pending = self._reread()
-            if self.module.check_mode and self.file.text_differs:
-                pending = "changed" if self.supervisord.knows(self.name) else "added"
-        except SupervisordError:
-            if self.module.check_mode or self.supervisord.answers():
-                raise
+    def _pending(self) -> dict[str, str]:
+        """Return what ``update`` would do with which program."""
+        if not self.supervisord.answers():
+            self.actions.append("supervisor: started")
+            if self.module.check_mode:
+                return dict.fromkeys(self.urls, "added")
             self._start_supervisor()
-            pending = self._reread()
-        restart = self.params["restart"]
-        started = self.params["state"] == "started"
+        pending = self.supervisord.pending()
+        if self.module.check_mode:
+            known = self.supervisord.programs()
+            for name in self.module.params["changed_files"]:
+                pending[name] = "added" if name not in known else "changed" if name in self.urls else "removed"
+        return pending
+
+    def _converge_program(self, name: str, pending: str) -> None:
         if pending:
-            self.actions.append(pending)
-            if not self.module.check_mode:
-                self.supervisord.update(self.name, pending)
-        if self.module.check_mode and pending:
-            # What supervisor would do with a program that it does not have, or not like this, is known beforehand.
-            self.actions.append("started" if started else "stopped")
-            return
-        info = self.supervisord.info(self.name)
-        running = info["statename"] in RUNS
-        if started and not running:
-            self._act("started", self.supervisord.start)
-        elif started and info["pid"] and not pending and (restart or self._newer_input(info["pid"])):
-            if not self.module.check_mode:
-                self.supervisord.stop(self.name)
-            self._act("restarted", self.supervisord.start)
-        elif started and pending:
-            self.actions.append("started")
-        elif not started and running:
-            self._act("stopped", self.supervisord.stop)
+            # A program with autostart is started by this.
+            self._perform(name, pending)
+            if self.module.check_mode:
+                return
+        running = self.supervisord.info(name)["statename"] in RUNS
+        if running != self.started and pending:
+            self._apply(name, "started" if self.started else "stopped")
+        elif running != self.started:
+            self._perform(name, "started" if self.started else "stopped")
+        elif self.started and self.module.params["restart"] and not pending:
+            self._perform(name, "restarted")
 
-    def _validate(self, draft: str) -> None:
-        """Have supervisor's own parser read the draft with all other files; fail where it would not."""
-        environment = self.supervisord.environment()
-        said = refusal(_program_file.MAIN_FILE, self.file.path, draft, SUPERVISORD, environment)
-        if not said:
-            return
-        without = refusal(_program_file.MAIN_FILE, self.file.path, "", SUPERVISORD, environment)
-        blame = (
-            f"supervisor cannot read its configuration, with or without {self.file.path}; mend that"
-            if without
-            else f"supervisor would not start with {self.file.path} as it was to be, so it was left as it is"
-        )
-        raise SupervisordError(f"{blame}. It said:\n{without or said}\n")
-
-    def _reread(self) -> str:
-        try:
-            return self.supervisord.pending(self.name)
-        except SupervisordError:
-            if self.differed and not self.module.check_mode and self.supervisord.answers():
-                # It runs and does not take what its parser took, so it gets back what it took before.
-                self.file.put_back()
-            raise
-
-    def _install(self) -> None:
-        self.actions.append("installed supervisor")
+    def _perform(self, name: str, action: str) -> None:
+        self.actions.append(f"{name}: {action}")
         if not self.module.check_mode:
-            failed = Installation(["supervisor"]).wait()
-            if failed:
-                self.module.fail_json(msg=failed)
+            self._apply(name, action)
+
+    def _apply(self, name: str, action: str) -> None:
+        if action in ("stopped", "restarted"):
+            self.supervisord.stop(name)
+        if action in ("started", "restarted"):
+            self.supervisord.start(name)
+        if action in ("added", "changed", "removed"):
+            self.supervisord.update(name, action)
 
     def _start_supervisor(self) -> None:
-        self.actions.append("supervisor started")
         if Path("/run/systemd/system").is_dir():
             command = ["systemctl", "enable", "--now", "supervisor"]
         else:
@@ -281,102 +209,46 @@ class Program:
                 break
             time.sleep(0.1)
 
-    def _act(self, action: str, how: Callable[[str], None]) -> None:
-        self.actions.append(action)
-        if not self.module.check_mode:
-            how(self.name)
-
-    def _newer_input(self, pid: int) -> bool:
-        # supervisor itself knows it to the second only
-        try:
-            since = started_at(pid)
-        except OSError:
-            # It has just ended. What supervisor starts in its place reads all anew.
-            return False
-        return any(_changed_since(Path(path), since) for path in self.params["reads"])
-
-    def _wait(self) -> float:
+    def _wait(self, name: str, url: str) -> float:
         """Return the seconds until the program answered; fail with its log's last lines where it does not."""
-        begun = time.monotonic()
-        url, timeout = self.params["url"], self.params["ready_timeout"]
+        start = time.monotonic()
         while True:
-            said = self._stranger(url) or _answer(url)
-            waited = time.monotonic() - begun
-            if not said:
+            reason = self._check_listener(name, url) or _failure_of(url)
+            waited = time.monotonic() - start
+            if not reason:
                 return round(waited, 1)
-            info = self.supervisord.info(self.name)
-            if info["statename"] in GAVE_UP or waited > timeout:
+            info = self.supervisord.info(name)
+            if info["statename"] in GAVE_UP or waited > self.module.params["ready_timeout"]:
                 self.module.fail_json(
-                    msg=f"program {self.name} does not answer GET {url} after {waited:.0f} s ({said}); "
+                    msg=f"program {name} does not answer GET {url} after {waited:.0f} s ({reason}); "
                     f"supervisor calls it {info['statename']} ({info['spawnerr'] or info['description']}). "
-                    f"The last lines of {self.params['log_file']}:\n{_tail(self.params['log_file'])}"
+                    f"The last lines of {info['stdout_logfile']}:\n{_tail(info['stdout_logfile'])}"
                 )
             time.sleep(0.1)
 
-    def _stranger(self, url: str) -> str:
-        """Return why nobody is to be asked yet; fail where another account holds the program's port.
+    def _check_listener(self, name: str, url: str) -> str:
+        """Return why the URL must not be asked yet; nothing where it may. Fail where another account holds the port.
 
-        What follows sends passwords there.
+        The tasks after this one send passwords to that port.
         """
         address = urlsplit(url)
         listeners = listeners_on(address.hostname or "", address.port or 80)
-        uid = _uid_of(self.params["program"])
-        pid = self.supervisord.info(self.name)["pid"]
+        uid = pwd.getpwnam(self.module.params["user"]).pw_uid
+        pid = self.supervisord.info(name)["pid"]
         executables = executable_of(pid) if pid else []
         for listener in listeners:
             if listener.accounts != {uid}:
                 self.module.fail_json(
                     msg=f"port {address.port} is held by process {listener.described}, and "
-                    f"program {self.name}, which runs as {user_name(uid)}, cannot have it; stop that process, or give "
+                    f"program {name}, which runs as {user_name(uid)}, cannot have it; stop that process, or give "
                     "the program another port, and run again"
                 )
-            if not held_by(listener, uid, *executables):
+            if not is_held_by(listener, uid, *executables):
                 return f"process {listener.holder} listens there, and not the program's own"
         return "" if listeners else f"nothing listens on port {address.port}"
 
 
-def surplus(name: str, wanted: set[str]) -> list[str]:
-    """Return the workers of that program which are there, as a file or in supervisor, and not wanted."""
-    there = _program_file.workers_of(name)
-    with suppress(SupervisordError):
-        # One whose file was taken away by a run that was killed then
-        worker = re.compile(rf"{re.escape(name)}-worker-[0-9]+")
-        there |= {group for group in Supervisord().removed() if worker.fullmatch(group)}
-    return sorted(there - wanted)
-
-
-def remove(name: str) -> None:
-    """Take a program's file away, and the program from supervisor, which stops it."""
-    with suppress(FileNotFoundError):
-        (_program_file.PROGRAMS / f"{name}.conf").unlink()
-    supervisord = Supervisord()
-    pending = supervisord.pending(name)
-    if pending:
-        supervisord.update(name, pending)
-
-
-def _changed_since(path: Path, since: float) -> bool:
-    """Whether what is at the path, or a link on the way there, was changed or made after that."""
-    try:
-        links = [each for each in (path, *path.parents) if each.is_symlink()]
-        return path.stat().st_ctime > since or any(link.lstat().st_ctime > since for link in links)
-    except OSError:
-        # An account that can change a link on the way may have it lead nowhere, or to itself.
-        return False
-
-
-def _uid_of(program: str) -> int:
-    """Return the account that the program runs as: the one that its file names, or root."""
-    named = re.search(r"^user\s*=\s*(\S+)", program, re.MULTILINE)
-    if named is None:
-        return os.geteuid()
-    try:
-        return int(named.group(1)) if named.group(1).isdigit() else pwd.getpwnam(named.group(1)).pw_uid
-    except KeyError:
-        raise SupervisordError(f"this host has no account {named.group(1)}, which the program runs as") from None
-
-
-def _answer(url: str) -> str:
+def _failure_of(url: str) -> str:
     """Return why the URL does not answer, or nothing where it does."""
     try:
         open_url(url, timeout=5, use_proxy=False, headers={"Accept": "application/json"}).close()
@@ -398,56 +270,28 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
-            "program": {"type": "str", "required": True, "no_log": True},
+            "programs": {"type": "dict", "required": True},
+            "user": {"type": "str", "default": "root"},
             "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
-            "reads": {"type": "list", "elements": "path", "default": []},
-            "restart": {"type": "bool", "default": False},
-            "url": {"type": "str", "required": True},
             "ready_timeout": {"type": "int", "default": 60},
-            "log_file": {"type": "path", "required": True},
-            "workers": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "program": {"type": "str", "required": True, "no_log": True},
-                    "url": {"type": "str", "required": True},
-                    "log_file": {"type": "path", "required": True},
-                },
-            },
+            "changed_files": {"type": "list", "elements": "str", "default": []},
+            "restart": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     use_system_programs(module)
-    shared = module.params
-    actions: list[str] = []
+    programs = Programs(module)
     try:
-        programs = [Program(module, shared)]
-        programs += [Program(module, {**shared, **worker}) for worker in shared["workers"]]
-        for program in programs:
-            program.converge()
-            label = "" if program is programs[0] else f"{program.name}: "
-            actions += [label + action for action in program.actions]
-        gone = surplus(shared["name"], {program.name for program in programs})
-        for name in gone:
-            actions.append(f"{name}: removed")
-            if not module.check_mode:
-                remove(name)
-    except SupervisordError as error:
+        with contextlib.nullcontext() if module.check_mode else one_at_a_time():
+            programs.converge()
+    except (SupervisordError, HostBusyError) as error:
         module.fail_json(msg=f"{error}; see systemctl status supervisor and /var/log/supervisor/supervisord.log")
-    except PathError as error:
-        module.fail_json(msg=str(error))
-    except OSError as error:
-        module.fail_json(msg=sentence(error))
-    diff = [program.file.diff() for program in programs if program.differed]
-    if actions:
-        name = shared["name"]
-        lines = [action if action.startswith(f"{name}-worker-") else f"{name}: {action}" for action in actions]
-        diff.append({"before": "", "after": "".join(f"{line}\n" for line in lines)})
-    changed = bool(actions) or any(program.differed for program in programs)
-    module.exit_json(changed=changed, actions=actions, seconds_to_ready=programs[0].seconds_to_ready, diff=diff)
+    except KeyError as error:
+        module.fail_json(msg=f"user: {error}; make the account first")
+    diff = {"before": "", "after": "".join(f"{action}\n" for action in programs.actions)}
+    module.exit_json(
+        changed=bool(programs.actions), actions=programs.actions, seconds_to_ready=programs.seconds_to_ready, diff=diff
+    )
 
 
 if __name__ == "__main__":

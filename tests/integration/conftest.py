@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -285,14 +287,17 @@ class UpstreamHandler(BaseHTTPRequestHandler):
 
 
 def lay_server_plugins(directory: Path) -> str:
-    """Lay the plugins of role venv into a directory, as what devpi-server finds there; return its path."""
+    """Lay the plugins of role venv into a directory, as their wheel installs them; return its path."""
+    spec = importlib.util.spec_from_file_location("backend", CHECKOUT / "server_plugins" / "backend.py")
+    assert spec
+    assert spec.loader
+    backend = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(backend)
     directory.mkdir(exist_ok=True)
-    for source in sorted((CHECKOUT / "roles" / "venv" / "files").glob("devpi_*.py")):
-        (directory / source.name).write_bytes(source.read_bytes())
-        about = directory / f"{source.stem}-1.dist-info"
-        about.mkdir()
-        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {source.stem}\nVersion: 1\n")
-        (about / "entry_points.txt").write_text(f"[devpi_server]\n{source.stem} = {source.stem}\n")
+    wheel = directory / backend.build_wheel(str(directory))
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(directory)
+    wheel.unlink()
     return str(directory)
 
 

@@ -295,7 +295,7 @@ def test_a_key_that_no_plugin_knows_is_named(ann: Devpi) -> None:
         ("ann/new", {"type": "mirror"}, "index ann/new: a mirror needs a mirror_url"),
         ("ann/up", {"mirror_url": "ftp://127.0.0.1/"}, "mirror_url does not start with http:// or https://"),
         ("ann/up", {"mirror_cache_expiry": -1}, "mirror_cache_expiry -1 is negative"),
-        ("ann/dev", {"options": {"title": "t"}}, "options holds title, which is a key of its own"),
+        ("ann/dev", {"options": {"title": "t"}}, "options holds title, which has an option of its own"),
         ("ann/dev", {"options": {"house_rule": None}}, "options.house_rule is null"),
         ("ann/dev", {"custom_data": ["\ud800"]}, "custom_data[0] holds half a character"),
         ("ann/dev", {"volatil": True}, "module: volatil."),
@@ -303,7 +303,7 @@ def test_a_key_that_no_plugin_knows_is_named(ann: Devpi) -> None:
         ("ann/dev", {"type": "mirorr"}, "type 'mirorr' is spelt nearly like one of devpi's own; did you mean mirror?"),
         ("ann/old", {"type": "house"}, "type house is declared and the index is a stage, which devpi cannot change"),
         ("ann/dev", {"type": "house", "mirror_url": UPSTREAM}, "mirror_url is a key of mirrors only; say type: mirror"),
-        ("ann/dev", {"options": {"remote_url": UPSTREAM}}, "options holds remote_url, which is a key of its own"),
+        ("ann/dev", {"options": {"remote_url": UPSTREAM}}, "options holds remote_url, which has an option of its own"),
     ],
 )
 def test_what_cannot_be_is_refused(ann: Devpi, name: str, options: dict[str, Any], problem: str) -> None:

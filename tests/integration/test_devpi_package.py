@@ -358,7 +358,7 @@ def test_pushing_what_is_not_there(team: Devpi, tmp_path: Path) -> None:
     for options, text in (
         ({"project": "demoo", "version": "1.0"}, "team/dev has no project demoo; did you mean demo?"),
         ({"project": "else", "version": "1.0"}, "team/dev has no project else; upload it first"),
-        ({"project": "demo", "version": "1.2"}, "team/dev has no demo 1.2; of its 2 the nearest is 1."),
+        ({"project": "demo", "version": "1.2"}, "team/dev has no demo 1.2; of its 2 versions the nearest is 1."),
     ):
         assert text in refused(team, text, **options, push_to="team/staging")
     refused(team, "push_to team/dev is the index itself", project="demo", version="1.0", push_to="team/dev")
@@ -387,7 +387,7 @@ def test_a_project_is_deleted_where_force_says_so(team: Devpi, tmp_path: Path) -
     run(team, files=[wheel(tmp_path), wheel(tmp_path, version="1.1"), wheel(tmp_path, "other")])
     refused(
         team,
-        "team/dev: without a version the whole project demo is deleted, 2 releases; say force: true",
+        "team/dev: the whole project demo with all its 2 releases would be deleted, because no version is named",
         project="demo",
         state="absent",
     )

@@ -34,6 +34,25 @@ if TYPE_CHECKING:
     from conftest import Devpi, Result
 
 SECRET = re.compile(r"devpi-[A-Za-z0-9_-]{20,}")
+# The module, killed at a step of its run
+KILLED = """
+import os, pathlib, signal, sys
+from ansible_collections.wheelhouse.devpi.plugins.module_utils import _token_file, _tokens
+from ansible_collections.wheelhouse.devpi.plugins.modules import devpi_token
+
+(owner, name), moment = sys.argv[1].split("."), sys.argv[2]
+del sys.argv[1:]
+owner = {"Path": pathlib.Path, "TokenFile": _token_file.TokenFile, "TokenApi": _tokens.TokenApi}[owner]
+step = getattr(owner, name)
+
+def killed(*arguments):
+    if moment == "after":
+        step(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(owner, name, killed)
+devpi_token.main()
+"""
 FORM = {":action": "file_upload", "metadata_version": "2.1", "version": "1.0", "filetype": "bdist_wheel"}
 
 
@@ -388,7 +407,7 @@ def test_the_file_of_another_account(devpi: Devpi) -> None:
             assert "may not write a file for nobody" in run(devpi, path=path, owner="nobody")["msg"]
             return
         directory.chmod(0o755)
-        assert "nobody may not write in" in run(devpi, path=path, owner="nobody")["msg"]
+        assert "nobody may not read and write in" in run(devpi, path=path, owner="nobody")["msg"]
         assert tokens(devpi) == {}
         os.chown(directory, nobody.pw_uid, nobody.pw_gid)
         check_real_again(devpi, path, owner="nobody")
@@ -538,6 +557,69 @@ def killed(proxy: Proxy, moment: str, asked: str, **options: object) -> None:
     setattr(proxy, moment, None)
 
 
+def killed_in(devpi: Devpi, function: str, moment: str, **options: object) -> None:
+    """Run the module and kill it before, or after, a function of the run is called."""
+    arguments = {"url": devpi.url, "password": devpi.root_password, "user": "ci", **options}
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED, function, moment],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode(),
+        env=devpi.environment(),
+        capture_output=True,
+        check=False,
+    )
+    assert (process.returncode, process.stdout) == (-signal.SIGKILL, b""), process.stderr.decode()
+
+
+# Every step between two of which a run may end, and how many tokens there are then
+STEPS = {
+    "TokenFile.draft before": 0,
+    "TokenFile.write before": 1,
+    "Path.replace before": 1,
+    "Path.replace after": 1,
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_first_token_killed_between_two_steps(devpi: Devpi, path: Path, step: str) -> None:
+    others = make(devpi, expires="never")
+    [other] = tokens(devpi)
+    killed_in(devpi, *step.split(), path=str(path), allowed=["upload"])
+    begun = set(tokens(devpi)) - {other}
+    assert len(begun) == STEPS[step]
+    result = check_real_again(devpi, path, allowed=["upload"])
+    if path.exists() and step == "Path.replace after":
+        # all that is left to do is to remove the lock
+        assert (result["id"], result["revoked"]) == (*begun, [])
+    else:
+        assert set(result["revoked"]) == begun
+    assert set(tokens(devpi)) == {other, result["id"]}
+    assert works(devpi, others)
+    assert works(devpi, secret_in(path))
+
+
+@pytest.mark.parametrize("step", [*STEPS, "TokenApi.revoke before", "TokenApi.revoke after"])
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_a_replacement_killed_between_two_steps(devpi: Devpi, path: Path, step: str, state: str) -> None:
+    make(devpi, expires="never")
+    [other] = tokens(devpi)
+    first = well(run(devpi, path=path))
+    [mark] = marks(devpi) - {None}
+    killed_in(devpi, *step.split(), path=str(path), expires="60d")
+    assert marks(devpi) == {mark, None}, "the new token has the mark of the old one"
+    assert works(devpi, secret_in(path)), "the file holds a token that works at any time"
+    result = check_real_again(devpi, path, **({"state": "absent"} if state == "absent" else {"expires": "60d"}))
+    assert first["id"] not in tokens(devpi)
+    assert set(tokens(devpi)) == ({other} if state == "absent" else {other, result["id"]})
+
+
+def marks(devpi: Devpi) -> set[str | None]:
+    """Return the mark of each token, None for one without."""
+    return {
+        next((each for each in restrictions if each.startswith("not_before=-")), None)
+        for restrictions in tokens(devpi).values()
+    }
+
+
 def test_a_run_killed_while_the_token_was_made(devpi: Devpi, proxy: Proxy, path: Path) -> None:
     mine = make(devpi, expires="never")
     known = set(tokens(devpi))
@@ -545,8 +627,9 @@ def test_a_run_killed_while_the_token_was_made(devpi: Devpi, proxy: Proxy, path:
     for round_ in range(2):
         killed(proxy, "after", "POST .*token-create", path=str(path), **options)
         [orphan] = set(tokens(devpi)) - known
-        assert not SECRET.search((path.parent / ".token.unfinished").read_text())
-        assert stat.S_IMODE((path.parent / ".token.unfinished").stat().st_mode) == 0o600
+        [draft] = path.parent.glob(".*.draft")
+        assert not SECRET.search(draft.read_text())
+        assert stat.S_IMODE(draft.stat().st_mode) == 0o600
         result = check_real_again(devpi, path, **options)
         assert result["revoked"] == [orphan]
         assert set(tokens(devpi)) == known | {result["id"]}, round_
@@ -555,7 +638,7 @@ def test_a_run_killed_while_the_token_was_made(devpi: Devpi, proxy: Proxy, path:
     assert works(devpi, mine)
 
 
-def test_a_renewal_killed_at_any_point(devpi: Devpi, proxy: Proxy, path: Path) -> None:
+def test_a_renewal_killed_while_the_server_works(devpi: Devpi, proxy: Proxy, path: Path) -> None:
     first = well(run(devpi, path=path))
     killed(proxy, "before", "POST .*token-create", path=str(path), expires="60d")
     assert set(tokens(devpi)) == {first["id"]}
@@ -579,6 +662,50 @@ def test_a_renewal_killed_at_any_point(devpi: Devpi, proxy: Proxy, path: Path) -
     assert tokens(devpi) == {}
 
 
+def test_a_copy_of_the_file_costs_no_token_that_another_file_holds(devpi: Devpi, path: Path) -> None:
+    (path.parent / "copied").mkdir()
+    copy = path.parent / "copied" / "token"
+    well(run(devpi, path=path))
+    shutil.copy(path, copy)
+    renewed = well(run(devpi, path=path, expires="60d"))
+    own = check_real_again(devpi, copy)
+    assert own["revoked"] == []
+    assert set(tokens(devpi)) == {renewed["id"], own["id"]}
+    assert well(run(devpi, path=path, expires="60d"))["changed"] is False
+
+
+def test_a_token_that_was_made_by_hand_is_no_others_leftover(devpi: Devpi, path: Path) -> None:
+    path.write_text(make(devpi, not_before=-5) + "\n")
+    [held] = tokens(devpi)
+    make(devpi, not_before=-5)
+    [other] = set(tokens(devpi)) - {held}
+    assert check_real_again(devpi, path, expires="60d")["revoked"] == [held]
+    assert other in tokens(devpi)
+
+
+@pytest.mark.parametrize("status", [500, 502])
+def test_an_error_of_the_server_after_which_there_is_a_token(
+    devpi: Devpi, proxy: Proxy, path: Path, status: int
+) -> None:
+    def spoil(request: Forward) -> bool:
+        request.answer(status, "6.20.3", b'{"message": "spoiled"}')
+        return False
+
+    proxy.after = ("POST .*token-create", spoil)
+    assert run(devpi, path=path, url=proxy.url)["failed"]
+    [orphan] = tokens(devpi)
+    proxy.after = None
+    assert check_real_again(devpi, path)["revoked"] == [orphan]
+
+
+def test_the_note_of_an_earlier_release_is_removed(devpi: Devpi, path: Path) -> None:
+    make(devpi)
+    (path.parent / ".token.unfinished").write_text(json.dumps({"user": "ci", "marks": list(tokens(devpi))}))
+    assert check_real_again(devpi, path)["revoked"] == []
+    (path.parent / ".token.unfinished").touch()
+    assert check_real_again(devpi, path)["changed"] is True
+
+
 def test_an_answer_that_is_lost(devpi: Devpi, proxy: Proxy, path: Path) -> None:
     proxy.after = ("POST .*token-create", lambda _request: False)
     for _attempt in range(3):
@@ -591,16 +718,13 @@ def test_an_answer_that_is_lost(devpi: Devpi, proxy: Proxy, path: Path) -> None:
     assert set(tokens(devpi)) == {result["id"]}
 
 
-def test_with_a_begin_what_may_be_left_over_is_named(devpi: Devpi, proxy: Proxy, path: Path) -> None:
+def test_a_token_with_a_begin_that_a_killed_run_left_is_listed(devpi: Devpi, proxy: Proxy, path: Path) -> None:
     options = {"not_before": "2020-01-31", "expires": "2035-01-31"}
     killed(proxy, "after", "POST .*token-create", path=str(path), **options)
-    [doubtful] = tokens(devpi)
-    for check in (True, False):
-        result = well(run(devpi, check, path=path, **options))
-        assert len(result["warnings"]) == 1
-        assert f"that nobody holds: {doubtful};" in str(result["warnings"])
-    assert set(tokens(devpi)) == {doubtful, result["id"]}
-    assert "warnings" not in run(devpi, path=path, **options).values
+    [orphan] = tokens(devpi)
+    result = check_real_again(devpi, path, **options)
+    assert result["revoked"] == []
+    assert [each["id"] for each in result["tokens"]] == sorted([orphan, result["id"]])
 
 
 def test_a_token_that_cannot_be_written_is_revoked(devpi: Devpi, proxy: Proxy, path: Path) -> None:
@@ -703,12 +827,12 @@ def test_all_that_is_wrong_is_told_at_once(devpi: Devpi, path: Path) -> None:
 
 def test_files_that_are_no_tokens_of_the_user_stay(devpi: Devpi, path: Path) -> None:
     others = make(devpi, "other")
-    forged = json.dumps({"user": "other", "marks": list(tokens(devpi, "other"))})
-    note = path.parent / ".token.unfinished"
+    draft = path.parent / ".token.left.draft"
     for file, text, message in (
         (path, "[distutils]\n", "holds no devpi token; move the file away"),
         (path, others, "is about a token of other, not of ci; revoke it with user: other and state: absent"),
-        (note, forged, "is about a token of other, not of ci"),
+        (draft, "other not_before=-6000000000000000000", "(a draft of it) is about a token of other, not of ci"),
+        (draft, others, "(a draft of it) is about a token of other, not of ci"),
     ):
         file.write_text(text)
         for state in ("present", "absent"):

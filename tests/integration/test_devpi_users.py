@@ -20,6 +20,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from conftest import Devpi, Result
 
 TEAM: list[dict[str, Any]] = [
@@ -517,8 +519,19 @@ def test_what_the_argument_spec_refuses_shows_no_password(devpi: Devpi, users: A
     assert set(devpi.tree()) == {"root"}
 
 
-def test_check_mode_on_a_host_without_a_server_yet(devpi: Devpi, tmp_path: Path) -> None:
-    users = [*spoken_team(devpi)[:2], {"name": "alice"}]
+@pytest.fixture
+def without_root_pypi(mirroring_devpi: Devpi) -> Iterator[Devpi]:
+    """Return a server as role server makes it; nobody after this test is to ask the real PyPI."""
+    yield mirroring_devpi
+    token = mirroring_devpi.token()
+    mirroring_devpi.ask("PATCH", "/root/pypi", {"volatile": True}, token)
+    mirroring_devpi.ask("DELETE", "/root/pypi", None, token)
+
+
+def test_check_mode_on_a_host_without_a_server_yet(without_root_pypi: Devpi, tmp_path: Path) -> None:
+    devpi = without_root_pypi
+    mirror = {"name": "pypi", "type": "mirror", "mirror_no_project_list": True}
+    users = [{"name": "root", "indexes": [mirror]}, *spoken_team(devpi)[:2], {"name": "alice"}]
     options = {"credentials_dir": str(tmp_path / "credentials")}
     arguments = {"url": "http://127.0.0.1:9", "users": users, "new_server": True, **options}
     predicted = devpi.run("devpi_users", arguments, check=True)

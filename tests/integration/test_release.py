@@ -140,7 +140,7 @@ def test_what_is_not_there(team: Devpi) -> None:
         ("latexhelper @ http://u:p@x/y.whl", {}, "has more than a project and versions"),
         ("latexhelper; python_version<'4'", {}, "has more than a project and versions"),
         ("latexhelper", {"index": "production"}, "index 'production' is not of the form user/index"),
-        ("latexhelper", {"url": "http://user:CANARY@127.0.0.1:9"}, "url with credentials in front of 127.0.0.1"),
+        ("latexhelper", {"url": "http://user:CANARY@127.0.0.1:9"}, "url has credentials in front of 127.0.0.1"),
         ("latexhelper", {"prefer": "egg"}, "prefer"),
     ],
 )

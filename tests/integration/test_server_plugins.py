@@ -201,7 +201,7 @@ def test_socket_is_for_its_directorys_group_and_taken_over_from_one_that_ended(p
     left.bind(str(tmp_path / "left.sock"))
     left.close()
     python = Path(os.environ["DEVPI_TEST_VENV"], "bin", "python")
-    files = Path(__file__).parents[2] / "roles" / "venv" / "files"
+    files = Path(__file__).parents[2] / "server_plugins"
     take = "import sys, devpi_nginx_socket; devpi_nginx_socket.opened(sys.argv[1])"
     for there, failed in ((tmp_path / "left.sock", ""), (path, "another server answers"), (tmp_path, "cannot be made")):
         ran = subprocess.run([python, "-c", take, there], cwd=files, capture_output=True, text=True, check=False)

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from typing import TYPE_CHECKING
-
 import pytest
 from ansible_collections.wheelhouse.devpi.plugins.module_utils import _apt
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LOCKED = (
     "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 387 (python3)\n"
@@ -55,24 +48,3 @@ def test_sources_that_do_not_answer_are_told_at_once() -> None:
     module = Module("W: one\nE: Some index files failed to download.\n")
     assert "Some index files failed to download.; a package is missing" in _apt.refresh(module, [])
     assert len(module.commands) == 1
-
-
-@pytest.mark.parametrize(
-    ("said", "tries", "code"), [(LOCKED, 2, 0), ("E: Unable to locate package thing\n", 2, 100), ("", 1, 0)]
-)
-def test_installation_waits_for_locks_and_for_nothing_else(tmp_path: Path, said: str, tries: int, code: int) -> None:
-    (tmp_path / "said").write_text(said)
-    first = "exit 0" if not said else f"cat {tmp_path}/said >&2; exit 100"
-    then = "exit 0" if "lock" in said else first
-    programs = {
-        "apt-get": f"echo x >>{tmp_path}/tries; [ $(wc -l <{tmp_path}/tries) -gt 1 ] && {{ {then}; }}; {first}",
-        "dpkg": "exit 0",
-    }
-    for name, script in programs.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / name).chmod(0o755)
-    command = ["sh", "-c", _apt.INSTALL, "30", "thing"]
-    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == code
-    assert len((tmp_path / "tries").read_text().splitlines()) == tries

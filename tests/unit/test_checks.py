@@ -89,10 +89,10 @@ def index(**keys: object) -> list[dict[str, Any]]:
         (index(type="mirror", mirror_url="up"), "mirror_url does not start with http:// or https://"),
         (index(type="mirror", mirror_url="http://up/", bases=[]), "bases is no key of a mirror"),
         (index(type="mirror", mirror_url="http://up/", mirror_cache_expiry=-1), "mirror_cache_expiry -1 is negative"),
-        (index(options={"bases": []}), "options holds bases, which is a key of its own; write it beside options"),
+        (index(options={"bases": []}), "options holds bases, which has an option of its own; write it beside options"),
         (
             index(options={"remote_url": "http://up/"}),
-            "options holds remote_url, which is a key of its own; write mirr",
+            "options holds remote_url, which has an option of its own; write mirr",
         ),
         (index(type="mirorr"), "type 'mirorr' is spelt nearly like one of devpi's own; did you mean mirror?"),
         (index(type="a b"), "type 'a b' is no name of a type"),
@@ -164,8 +164,11 @@ def test_nothing_is_wrong_with_what_devpi_takes() -> None:
     assert problems(users, EXISTING) == []
 
 
-def test_without_a_server_root_pypi_can_be_built_upon() -> None:
-    assert problems(index(bases=["root/pypi"]), FRESH_SERVER) == []
+def test_without_a_server_root_pypi_can_be_built_upon_where_it_is_declared() -> None:
+    root = {"name": "root", "indexes": [{"name": "pypi", "type": "mirror"}]}
+    assert problems([root, *index(bases=["root/pypi"])], FRESH_SERVER) == []
+    [problem] = problems(index(bases=["root/pypi"]), FRESH_SERVER)
+    assert "base root/pypi neither exists nor is declared" in problem
 
 
 def test_a_key_that_the_server_is_too_old_for_is_refused() -> None:

@@ -20,10 +20,10 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils import _client
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
     BadOption,
     Client,
+    ForeignListener,
     NoPassword,
     NotDevpi,
     RequestFailed,
-    Stranger,
     Unreachable,
     UnsupportedServer,
     WriteInCheckMode,
@@ -205,7 +205,7 @@ def test_nothing_is_sent_to_a_process_of_another_account(server: Server) -> None
             lambda client=client: client.put("/x", {}),
         ):
             with pytest.raises(
-                Stranger, match=rf"\({os.getpid()}\) of {here}, .*and not by a server of {other}"
+                ForeignListener, match=rf"\({os.getpid()}\) of {here}, .*and not by a server of {other}"
             ) as error:
                 ask()
             assert "CANARY" not in str(error.value)

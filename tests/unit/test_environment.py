@@ -8,6 +8,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -188,3 +189,58 @@ def test_python3_is_debians_whatever_path_says(monkeypatch: pytest.MonkeyPatch, 
     assert _environment.interpreter("python3") == "/usr/bin/python3.11"
     assert _environment.interpreter("python3.9") == "/usr/bin/python3.9"
     assert _environment.interpreter(sys.executable) == sys.executable
+
+
+class Said:
+    """Answers as programs of the host would, and remembers which were run."""
+
+    def __init__(self, works: bool) -> None:
+        self.works = works
+        self.commands: list[list[str]] = []
+
+    def __call__(self, command: list[str]) -> str:
+        self.commands.append(command)
+        if "import devpi_server" in command[-1]:
+            return "devpi_server\n" if self.works else ""
+        return "cpython 3.11 x86_64 /usr/bin/python 3.11\n" if sys.executable in command else ""
+
+
+def test_facts_are_what_role_venv_goes_by(room: Path, store: Path) -> None:
+    (store / NAME / "installed-from").touch()
+    (store / NAME.replace("0", "1")).mkdir()
+    (store / ".tidy-1").touch()
+    link, account = room / "venv", pwd.getpwuid(os.geteuid()).pw_name
+    said = Said(works=True)
+    facts = _environment.facts(str(link), sys.executable, account, said, str(store))
+    assert facts == {
+        "identity": "cpython 3.11 x86_64 /usr/bin/python 3.11",
+        "python": "/usr/bin/python 3.11",
+        "kind": "nothing",
+        "linked": "",
+        "whole": [NAME],
+        "tidied_for": ["1"],
+        "keeper": "",
+    }
+    assert len(said.commands) == 1
+    link.symlink_to(store / NAME)
+    facts = _environment.facts(str(link), sys.executable, account, said, str(store))
+    assert (facts["kind"], facts["linked"], facts["whole"]) == ("link", NAME, [NAME])
+    assert said.commands[-1][0] == str(store / NAME / "bin" / "python")
+
+
+def test_environment_that_does_not_work_is_not_whole(room: Path, store: Path) -> None:
+    (store / NAME / "installed-from").touch()
+    (room / "venv").symlink_to(store / NAME)
+    facts = _environment.facts(str(room / "venv"), "/srv/none", "root", Said(works=False), str(store))
+    assert (facts["linked"], facts["whole"], facts["identity"]) == (NAME, [], "")
+
+
+@AS_ROOT
+def test_link_in_the_directory_of_an_account_is_that_accounts_to_make(store: Path) -> None:
+    said = Said(works=True)
+    # No account enters the directory that pytest makes.
+    with tempfile.TemporaryDirectory(dir="/var/lib") as room:
+        os.chown(room, NOBODY.pw_uid, -1)
+        facts = _environment.facts(f"{room}/venv", "/srv/none", "nobody", said, str(store))
+    assert facts["keeper"] == "nobody"
+    assert said.commands[0][0] == "/usr/bin/setpriv"

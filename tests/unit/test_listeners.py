@@ -16,9 +16,9 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils import _listeners
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import (
     accounts_on,
-    held_by,
+    grouped_by_process,
+    is_held_by,
     listeners_on,
-    named,
 )
 
 # Another account can run it, whatever interpreter runs the tests.
@@ -92,18 +92,18 @@ def test_a_listener_is_its_accounts_and_its_executables(process_of):
     (found,) = listeners_on("127.0.0.1", port)
     assert found.uid == uid("nobody")
     assert found.executables == [os.path.realpath(PYTHON)]
-    assert held_by(found, uid("nobody"), PYTHON)
-    assert held_by(found, uid("nobody"), "/usr/bin/perl", PYTHON)
-    assert not held_by(found, uid("nobody"), "/usr/bin/perl")
-    assert not held_by(found, uid("nobody"))
-    assert not held_by(found, 0, PYTHON)
+    assert is_held_by(found, uid("nobody"), PYTHON)
+    assert is_held_by(found, uid("nobody"), "/usr/bin/perl", PYTHON)
+    assert not is_held_by(found, uid("nobody"), "/usr/bin/perl")
+    assert not is_held_by(found, uid("nobody"))
+    assert not is_held_by(found, 0, PYTHON)
 
 
 @AS_ROOT
 def test_the_right_words_in_its_arguments_make_no_process_ours(process_of):
     (found,) = listeners_on("127.0.0.1", process_of("nobody", PYTHON, "/opt/devpi/venv/bin/devpi-server"))
     assert "/opt/devpi/venv/bin/devpi-server" in found.commands[0]
-    assert not held_by(found, uid("daemon"), PYTHON)
+    assert not is_held_by(found, uid("daemon"), PYTHON)
 
 
 @AS_ROOT
@@ -117,7 +117,7 @@ def test_an_environments_python_stands_for_the_interpreter_behind_it(process_of)
         python.symlink_to(PYTHON)
         (environment / "current").symlink_to(environment)
         (found,) = listeners_on("127.0.0.1", process_of("nobody", str(python)))
-        assert held_by(found, uid("nobody"), str(environment / "current" / "bin" / "python"))
+        assert is_held_by(found, uid("nobody"), str(environment / "current" / "bin" / "python"))
 
 
 @AS_ROOT
@@ -127,8 +127,8 @@ def test_the_account_decides_alone_where_the_process_cannot_be_looked_into(proce
     with acting_as(pwd.getpwnam("nobody")):
         (found,) = listeners_on("127.0.0.1", port)
     assert found.executables == []
-    assert held_by(found, uid("daemon"), PYTHON)
-    assert not held_by(found, uid("nobody"), PYTHON)
+    assert is_held_by(found, uid("daemon"), PYTHON)
+    assert not is_held_by(found, uid("nobody"), PYTHON)
 
 
 @AS_ROOT
@@ -141,7 +141,7 @@ def test_an_upgraded_interpreter_is_the_same(process_of):
         shutil.copy2(PYTHON, f"{python}.new")
         Path(f"{python}.new").replace(python)
         (found,) = listeners_on("127.0.0.1", port)
-        assert held_by(found, uid("nobody"), str(python))
+        assert is_held_by(found, uid("nobody"), str(python))
 
 
 ME = pwd.getpwuid(os.geteuid())
@@ -199,7 +199,7 @@ def test_a_server_and_its_workers_are_one(run, tmp_path, monkeypatch):
     listeners = listeners_on("127.0.0.1", int(port))
     assert [each.holder.rpartition(" ")[2] for each in listeners] == [f"({process.pid})"]
     monkeypatch.setattr(_server_process, "_supervised", dict)
-    assert _server_process._users_of(str(tmp_path / ".sqlite"), ME.pw_uid) >= {process.pid}
+    assert _server_process._servers_with_open(str(tmp_path / ".sqlite"), ME.pw_uid) >= {process.pid}
     assert _server_process.started_by_hand(listeners, ME, str(tmp_path), "devpi") == [(process.pid, "")]
     for name, found in (("devpi", []), ("devpi-worker-2", []), ("other", [(process.pid, "other")])):
         monkeypatch.setattr(_server_process, "_supervised", lambda name=name: {process.pid: name})
@@ -224,7 +224,7 @@ def test_a_process_with_two_addresses_is_named_once(run):
     process, port = run(BOTH)
     there = listeners_on("0.0.0.0", int(port))  # noqa: S104 - it is asked for, not bound
     assert [each.address for each in there] == ["127.0.0.1", "::1"]
-    [(described, addresses)] = named(there)
+    [(described, addresses)] = grouped_by_process(there)
     assert f"({process.pid}) of {ME.pw_name}" in described
     assert addresses == "127.0.0.1 and ::1"
 
@@ -248,7 +248,7 @@ def test_a_process_of_another_account_with_our_accounts_socket_is_not_ours(run):
     assert found.uid == daemon.pw_uid
     assert found.accounts == {daemon.pw_uid, uid("nobody")}
     assert f"({process.pid}) of nobody" in found.described
-    assert not held_by(found, daemon.pw_uid, PYTHON)
+    assert not is_held_by(found, daemon.pw_uid, PYTHON)
     assert not _server_process.is_server(found, daemon, "/opt/devpi/venv")
 
 

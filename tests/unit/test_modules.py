@@ -69,7 +69,7 @@ def said(value: str | list[str]) -> str:
 
 
 def test_there_are_modules() -> None:
-    assert {"devpi_users", "preflight"} <= set(MODULES)
+    assert {"devpi_users", "devpi_preflight"} <= set(MODULES)
 
 
 @pytest.mark.parametrize("name", MODULES)

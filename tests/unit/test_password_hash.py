@@ -46,7 +46,7 @@ def test_without_a_salt_a_random_one_is_taken() -> None:
         ("", "12345678", "the password is empty"),
         (7, "12345678", "the password is of type int and not a text; put it in quotes"),
         (None, "12345678", "the password is of type NoneType"),
-        ("CANARY\n", "12345678", "it comes off with the filter trim"),
+        ("CANARY\n", "12345678", "the filter trim takes it off"),
         ("CANARY\x9f", "12345678", "another control character"),
         ("CANARY" * 700, "12345678", "the password has 4200 characters, and devpi-server takes no more than 4096"),
         ("CANARY\ud800", "12345678", "the password holds half a character"),

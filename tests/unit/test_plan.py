@@ -92,6 +92,22 @@ def test_what_is_as_declared_is_left_alone() -> None:
     )
 
 
+def test_root_pypi_without_an_upstream_is_made_as_devpi_init_makes_it() -> None:
+    mirror = {"name": "pypi", "type": "mirror", "mirror_no_project_list": True}
+    [step] = steps({"name": "root", "indexes": [mirror]}, existing={"root": {"username": "root"}})
+    assert step.body == {
+        "type": "mirror",
+        "volatile": False,
+        "title": "PyPI",
+        "mirror_url": "https://pypi.org/simple/",
+        "mirror_web_url_fmt": "https://pypi.org/project/{name}/",
+        "mirror_no_project_list": True,
+    }
+    mirror["mirror_url"] = "http://up/"
+    [step] = steps({"name": "root", "indexes": [mirror]}, existing={"root": {"username": "root"}})
+    assert step.body == {"type": "mirror", "mirror_url": "http://up/", "mirror_no_project_list": True}
+
+
 def test_only_what_differs_is_sent_and_shown() -> None:
     [step] = steps({"name": "bob", "indexes": [{"name": "dev", "acl_upload": ["bob"], "bases": ["root/pypi"]}]})
     assert step.body == {"bases": ["root/pypi"]}

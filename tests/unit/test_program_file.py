@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible._internal._templating._engine import TemplateOptions
 from ansible._internal._templating._jinja_bits import TemplateOverrides
 from ansible.parsing.dataloader import DataLoader
@@ -21,11 +20,15 @@ from supervisor.options import ServerOptions
 SOURCE = trust_as_template((Path(__file__).parents[2] / "roles/supervisor/templates/program.conf.j2").read_text())
 PROGRAM: dict[str, Any] = {
     "ansible_managed": "Ansible managed",
-    "__devpi_program": {
-        "name": "devpi",
-        "command": "/opt/devpi/venv/bin/devpi-server",
-        "log_file": "/var/log/devpi.log",
-    },
+    "__devpi_program": "devpi",
+    "__devpi_program_number": 0,
+    "__devpi_listens_on_loopback": True,
+    "__devpi_server_config": "/etc/xdg/devpi-server/devpi-server.yml",
+    "__devpi_worker_ports": [3143, 3144],
+    "devpi_host": "192.0.2.1",
+    "devpi_port": 3141,
+    "devpi_venv_path": "/opt/devpi/venv",
+    "devpi_supervisor_log_file": "/var/log/devpi.log",
     "devpi_server_user": "nobody",
     "devpi_supervisor_directory": "/",
     "devpi_supervisor_autostart": True,
@@ -137,10 +140,9 @@ PATHS = (
 @given(PATHS)
 @example("/var/log/a b;c #d 100% %(here)s 'x' \"y")
 def test_paths_and_the_command_arrive_as_they_were_given(read, path):
-    program = {"name": "devpi", "command": shlex.quote(path) + " --port=1", "log_file": path}
-    found = read(__devpi_program=program, devpi_supervisor_directory=path)
+    found = read(devpi_venv_path=path, devpi_supervisor_log_file=path, devpi_supervisor_directory=path)
     assert (found.directory, found.stdout_logfile) == (path, path)
-    assert shlex.split(found.command) == [path, "--port=1"]
+    assert shlex.split(found.command)[0] == f"{path}/bin/devpi-server"
 
 
 def test_a_newline_in_ansibles_own_mark_is_no_line_of_the_file(read):
@@ -217,31 +219,46 @@ def test_a_log_that_others_can_replace_or_that_has_no_directory_is_named(host):
     assert "is no directory" in problem
 
 
-ROLE = Path(__file__).parents[2] / "roles" / "supervisor"
+@pytest.mark.parametrize(
+    ("text", "ours"),
+    [
+        ("[program:devpi]\ncommand=/usr/sbin/nginx\n", False),
+        ("; Ansible managed\n[program:devpi]\ncommand=/usr/sbin/nginx\n", False),
+        ("[program:other]\ncommand=/opt/devpi/venv/bin/devpi-server\n", False),
+        (OURS + "[program:other]\ncommand=/usr/bin/other\n", False),
+        ("", False),
+        ("[program:devpi]\ncommand = /home/x/devpi_venv/bin/devpi-server --port=3141\nuser=x\n", True),
+    ],
+)
+def test_a_file_is_ours_where_it_runs_nothing_but_a_devpi_server(host, text, ours):
+    (host / "conf.d/devpi.conf").write_text(text)
+    assert _program_file.is_ours(host / "conf.d/devpi.conf") is ours
 
 
-@pytest.mark.parametrize("loopback", [True, False])
-def test_server_and_workers_are_told_where_their_configuration_is(loopback):
+def test_only_our_own_workers_are_known(host):
+    (host / "conf.d/devpi-worker-9.conf").write_text("[program:devpi-worker-9]\ncommand=/usr/bin/celery worker\n")
+    ours = "[program:devpi-worker-2]\ncommand=/opt/devpi/venv/bin/devpi-server --requests-only --port=1\n"
+    (host / "conf.d/devpi-worker-2.conf").write_text(ours)
+    assert _program_file.workers_of("devpi") == {"devpi-worker-2"}
+
+
+COMMAND = ["/opt/devpi/venv/bin/devpi-server", "--configfile=/etc/xdg/devpi-server/devpi-server.yml"]
+
+
+@pytest.mark.parametrize(
+    ("number", "loopback", "options"),
+    [
+        (0, True, []),
+        (0, False, ["--host=192.0.2.1", "--port=3141"]),
+        (2, True, ["--requests-only", "--host=127.0.0.1", "--port=3144"]),
+        (2, False, ["--requests-only", "--host=127.0.0.1", "--port=3144"]),
+    ],
+)
+def test_server_and_workers_are_told_where_their_configuration_is(read, number, loopback, options):
     """By itself devpi-server takes one in the account's own directory first."""
-    known = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
-    variables = {
-        **{name: trust_as_template(value) for name, value in known.items() if isinstance(value, str)},
-        "devpi_venv_path": "/srv/a b/venv",
-        "__devpi_server_config": "/etc/xdg/devpi-server/devpi-server.yml",
-        "__devpi_listens_on_loopback": loopback,
-        "devpi_host": "192.0.2.1",
-        "devpi_port": 3141,
-    }
-    command = Templar(DataLoader(), variables).template(
-        trust_as_template(known["__devpi_supervisor_server"]["command"])
-    )
-    assert shlex.split(command) == [
-        "/srv/a b/venv/bin/devpi-server",
-        "--configfile=/etc/xdg/devpi-server/devpi-server.yml",
-        *([] if loopback else ["--host=192.0.2.1", "--port=3141"]),
-    ]
-    workers = (ROLE / "templates" / "workers.json.j2").read_text()
-    assert "'command': __devpi_supervisor_command ~ ' --requests-only " in workers
+    found = read(__devpi_program_number=number, __devpi_listens_on_loopback=loopback)
+    assert shlex.split(found.command) == [*COMMAND, *options]
+    assert found.stdout_logfile == ("/var/log/devpi-worker-2.log" if number else "/var/log/devpi.log")
 
 
 def test_configuration_of_devpi_server_makes_no_program_ours(host):

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.wheelhouse.devpi.plugins.module_utils import _process, _programs, _service_account
+from ansible_collections.wheelhouse.devpi.plugins.module_utils import _programs
 
 # Each would have a program of the system load other code, or read another configuration.
 BENT = {
@@ -61,25 +61,8 @@ def test_what_a_module_runs_from_now_on_is_not_bent() -> None:
     assert KEPT.items() <= os.environ.items()
 
 
-@pytest.mark.usefixtures("bent")
-def test_program_that_runs_beside_a_module_is_not_bent() -> None:
-    code, said = _process.Beside(["env", "--null"]).wait()
-    assert code == 0
-    assert_straight(dict(pair.split("=", 1) for pair in said.split("\0") if pair))
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another account")
-def test_account_is_become_by_the_systems_own_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "runuser").write_text("#!/bin/sh\necho bent\n")
-    (tmp_path / "runuser").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    nobody = _service_account.find("nobody")
-    assert nobody is not None
-    assert _service_account.AccountProgram(nobody, ["/usr/bin/id", "-un"]).wait() == (0, "nobody\n")
-
-
 def test_every_module_that_runs_programs_has_them_straight() -> None:
     modules = Path(__file__).parents[2] / "plugins" / "modules"
     running = [path for path in modules.glob("*.py") if "run_command(" in path.read_text()]
-    assert {path.stem for path in running} >= {"preflight", "devpi_server", "supervisor_program", "devpi_venv"}
+    assert {path.stem for path in running} >= {"devpi_preflight", "supervisor_program"}
     assert [path.name for path in running if "    use_system_programs(module)\n" not in path.read_text()] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import stat
@@ -34,26 +35,23 @@ def data(path: Path) -> Path:
     return path
 
 
-def test_directory_that_is_not_there_or_empty_is_fit_and_made(tmp_path: Path) -> None:
+def test_directory_that_is_not_there_or_empty_is_fit(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for name in ("absent", "empty"):
         kept = directory(tmp_path / name)
-        assert kept.problems() == []
-        assert kept.keep(0o700, ME.pw_gid, check_mode=True) == [str(tmp_path / name)]
-        assert kept.keep(0o700, ME.pw_gid, check_mode=False) == [str(tmp_path / name)]
-        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o700
-        assert kept.keep(0o700, ME.pw_gid, check_mode=False) == []
+        assert (kept.problems(), kept.initialised(), kept.files_readable_by_others()) == ([], False, [])
+    (tmp_path / "empty").chmod(0o750)
+    assert directory(tmp_path / "absent").attributes() == []
+    assert directory(tmp_path / "empty").attributes() == ["0750", ME.pw_name, grp.getgrgid(os.getegid()).gr_name]
 
 
-def test_data_that_were_made_by_hand_are_taken_over_and_closed(tmp_path: Path) -> None:
+def test_data_that_were_made_by_hand_are_taken_over_and_what_is_open_of_them_is_found(tmp_path: Path) -> None:
     kept = directory(data(tmp_path / "server"))
     (tmp_path / "server" / "notes.txt").write_text("mine")
-    (tmp_path / "server").chmod(0o755)
     assert (kept.problems(), kept.initialised()) == ([], True)
-    changed = kept.keep(0o700, ME.pw_gid, check_mode=False)
-    assert changed == [str(tmp_path / "server"), *(f"{tmp_path}/server/{name}" for name in (".nodeinfo", ".sqlite"))]
-    assert stat.S_IMODE((tmp_path / "server" / ".sqlite").stat().st_mode) == 0o600
-    assert (tmp_path / "server" / "notes.txt").read_text() == "mine"
+    (tmp_path / "server" / ".sqlite").chmod(0o600)
+    (tmp_path / "server" / ".nodeinfo").chmod(0o640)
+    assert kept.files_readable_by_others() == [f"{tmp_path}/server/.nodeinfo"]
 
 
 @pytest.mark.parametrize("name", ["thesis", "lost+found", ".bashrc", ".secrets-of-mine"])
@@ -87,31 +85,15 @@ def test_pipes_and_links_in_the_place_of_data_are_named_and_not_opened(tmp_path:
     assert link.startswith(f"{there}/.sqlite (devpi_server_dir) is a link and should be a file; ")
 
 
-def test_draft_is_moved_with_what_makes_it_whole_last(tmp_path: Path) -> None:
+def test_database_without_its_nodeinfo_is_half_unless_a_draft_has_that(tmp_path: Path) -> None:
     (tmp_path / "server").mkdir()
     kept = directory(tmp_path / "server")
-    draft = data(tmp_path / "draft")
-    draft.rename(tmp_path / "server" / ".initializing.1")
-    (tmp_path / "server" / ".initializing.1" / ".sqlite").rename(tmp_path / "server" / ".sqlite")
-    assert kept.whole_draft() == f"{tmp_path}/server/.initializing.1"
-    assert kept.half() == ""
-    kept.take_out_of(kept.whole_draft())
-    assert kept.initialised()
-    assert kept.drafts() == []
-    (tmp_path / "server" / ".nodeinfo").unlink()
-    assert "without its .nodeinfo" in kept.half()
-
-
-def test_secret_is_made_whole_and_private_and_no_other_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "secret"
-    assert secret(path).problems() == []
-    secret(path).make()
-    first = path.read_text()
-    assert (len(first), stat.S_IMODE(path.stat().st_mode)) == (44, 0o600)
-    secret(path).make()
-    assert path.read_text() == first
-    assert [each.name for each in path.parent.iterdir()] == ["secret"]
-    assert secret(path).problems() == []
+    draft = data(tmp_path / "server" / ".initializing.1")
+    assert kept.incomplete_database() == ""
+    (draft / ".sqlite").rename(tmp_path / "server" / ".sqlite")
+    assert kept.incomplete_database() == ""
+    (draft / ".nodeinfo").unlink()
+    assert "without its .nodeinfo" in kept.incomplete_database()
 
 
 @pytest.mark.parametrize(
@@ -158,18 +140,6 @@ def test_account_that_a_server_must_not_run_as_is_refused_with_the_way_out(name:
 @pytest.mark.parametrize("name", ["devpi-of-the-team", "_devpi", "daemon"])
 def test_account_that_is_fit(name: str) -> None:
     assert _service_account.unfit_account(name) == ""
-
-
-def test_program_sees_nothing_of_the_callers_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", "/srv/evil")
-    monkeypatch.setenv("DEVPISERVER_ROOT_PASSWD", "CANARY")
-    code, said = _service_account.AccountProgram(ME, ["sh", "-c", "env; pwd; umask"], {"GIVEN": "1"}).wait()
-    assert code == 0
-    lines = said.splitlines()
-    assert {line.split("=")[0] for line in lines[:-2]} - {"PWD", "SHLVL", "_", "OLDPWD"} == {
-        *("GIVEN", "HOME", "LC_ALL", "LOGNAME", "PATH", "USER")
-    }
-    assert lines[-2:] == ["/", "0077"]
 
 
 def test_second_run_waits_and_then_says_who_is_at_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pwd
 import shutil
 import signal
+import stat
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from ansible_collections.wheelhouse.devpi.plugins.module_utils import _paths
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._token_file import TokenFile, Unfinished
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._token_file import TokenFile
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tokens import TokenError
 
 if TYPE_CHECKING:
@@ -42,10 +44,15 @@ def room(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     return room
 
 
+def write(file: TokenFile, secret: str) -> None:
+    with file.draft("ci a mark") as draft:
+        file.write(draft, secret)
+
+
 def test_what_is_written_is_read(room: Path) -> None:
     file = TokenFile(str(room / "token"), ME)
     assert file.read() is None
-    file.write(TOKEN)
+    write(file, TOKEN)
     assert TokenFile(str(room / "token"), ME).read() == TOKEN
     assert (room / "token").read_text() == TOKEN + "\n"
     assert (room / "token").stat().st_mode & 0o7777 == 0o600
@@ -58,7 +65,7 @@ def test_draft_of_a_run_that_lives_stays(room: Path) -> None:
     left.touch()
     with live.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        TokenFile(str(room / "token"), ME).write(TOKEN)
+        write(TokenFile(str(room / "token"), ME), TOKEN)
     assert sorted(each.name for each in room.iterdir()) == [".token.live.draft", "token"]
 
 
@@ -86,7 +93,7 @@ def test_what_is_no_file_is_refused(room: Path) -> None:
         TokenFile(str(path), ME).read()
     path.unlink()
     path.symlink_to("/dev/zero")
-    with pytest.raises(TokenError, match=r"is a device and no file with a token|cannot read|may not write"):
+    with pytest.raises(TokenError, match=r"is a device and no file with a token|cannot read|may not read and write"):
         TokenFile(str(path), ME).read()
     path.unlink()
     path.mkdir()
@@ -94,28 +101,55 @@ def test_what_is_no_file_is_refused(room: Path) -> None:
         TokenFile(str(path), ME).read()
 
 
-def test_pipe_in_place_of_the_note_is_refused(room: Path) -> None:
+def test_next_run_reads_what_a_draft_tells(room: Path) -> None:
     file = TokenFile(str(room / "token"), ME)
-    os.mkfifo(file.note)
-    for act in (file.unfinished, lambda: file.held(1).__enter__()):
-        with pytest.raises(TokenError, match=r"is no file; remove it"):
-            act()
-    file.note.unlink()
-    file.note.symlink_to(room / "elsewhere")
-    with pytest.raises(TokenError, match=r"cannot be opened .*; remove it"):
-        file.unfinished()
-    assert not (room / "elsewhere").exists()
+    with contextlib.suppress(ValueError), file.draft("ci a mark"):
+        assert file.read_leftovers() == [], "the run that writes it lives"
+        raise ValueError
+    [left] = room.iterdir()
+    assert left.stat().st_mode & 0o7777 == 0o600
+    assert file.read_leftovers() == ["ci a mark"]
+    (room / ".token.unfinished").write_text("{}")
+    assert sorted(file.read_leftovers()) == ["ci a mark", "{}"]
+    file.remove_leftovers()
+    assert list(room.iterdir()) == []
+    with file.draft("ci a mark") as draft:
+        file.remove_draft(draft)
+    assert list(room.iterdir()) == []
 
 
-@pytest.mark.parametrize("note", ["", "{", "[]", "{}", '{"user": "ci"}', '{"user": "ci", "marks": 1}', "x" * (2 << 20)])
-def test_note_that_says_nothing_is_as_none(room: Path, note: str) -> None:
+def test_what_has_the_name_of_a_draft_and_is_none_is_left_alone(room: Path) -> None:
     file = TokenFile(str(room / "token"), ME)
-    file.note.write_text(note)
-    assert file.unfinished() is None
-    with file.held(1):
-        file.begin(Unfinished("ci", ()))
-        assert file.unfinished() == Unfinished("ci", ())
-        file.end()
+    os.mkfifo(room / ".token.pipe.draft")
+    os.mkfifo(room / ".token.unfinished")
+    (room / "precious").write_text("x")
+    (room / ".token.link.draft").symlink_to("precious")
+    if os.geteuid() == 0:
+        (room / ".token.others.draft").touch()
+        os.chown(room / ".token.others.draft", NOBODY.pw_uid, NOBODY.pw_gid)
+    before = sorted(room.iterdir())
+    assert file.read_leftovers() == []
+    file.remove_leftovers()
+    assert sorted(room.iterdir()) == before
+
+
+@pytest.mark.parametrize("content", ["", "x" * (2 << 20)])
+def test_draft_that_tells_nothing_is_removed(room: Path, content: str) -> None:
+    file = TokenFile(str(room / "token"), ME)
+    (room / ".token.left.draft").write_text(content)
+    assert file.read_leftovers() == [""]
+    file.remove_leftovers()
+    assert list(room.iterdir()) == []
+
+
+def test_another_run_is_waited_for(room: Path) -> None:
+    file, other, another = (TokenFile(str(room / name), ME) for name in ("token", "token", "another"))
+    with another.locked(0), file.locked(1), pytest.raises(TokenError, match="another run keeps"):
+        other.locked(0).__enter__()
+    with other.locked(0):
+        [lock] = room.iterdir()
+        # no other account can lock what it cannot open
+        assert stat.S_IMODE(lock.stat().st_mode) == 0o600
     assert list(room.iterdir()) == []
 
 

@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._tokens import (
-    CLOCKS,
+    CLOCK_TOLERANCE,
     Token,
     TokenError,
     declared_token,
-    described,
+    describe,
     duration,
     iso,
     moment,
+    new_mark,
+    read_draft,
     read_secret,
 )
 
@@ -102,22 +104,22 @@ def test_no_times(text: str) -> None:
 
 def test_what_is_shown_of_restrictions() -> None:
     restrictions = ["allowed=upload", f"expires={NOW}", "not_before=-5", "projects=Foo_Bar,baz", "later=x", '{"v": 1}']
-    assert described(restrictions) == {
+    assert describe(restrictions) == {
         "allowed": ["upload"],
         "expires": "2030-03-17T17:46:40Z",
         "projects": ["baz", "foo-bar"],
         "later": "x",
         '{"v": 1}': "",
     }
-    assert described(["expires=never"]) == {"expires": "never"}
-    assert described([f"expires={10**30}"]) == {"expires": str(10**30)}
+    assert describe(["expires=never"]) == {"expires": "never"}
+    assert describe([f"expires={10**30}"]) == {"expires": str(10**30)}
 
 
 def test_what_is_sent_is_what_the_server_lists() -> None:
     declared = declared_token(
         {**OPTIONS, "allowed": ["upload", "pkg_read"], "projects": ["Foo_Bar"], "not_before": "2030-03-01"}, NOW
     )
-    body = declared.restrictions(NOW, marked=True)
+    body = declared.restrictions(NOW, new_mark())
     assert body == {
         "allowed": ["pkg_read", "upload"],
         "projects": ["foo-bar"],
@@ -135,11 +137,31 @@ def test_what_is_sent_is_what_the_server_lists() -> None:
 
 def test_a_mark_restricts_nothing_and_is_never_the_same() -> None:
     declared = declared_token(OPTIONS, NOW)
-    marks = {declared.restrictions(NOW, marked=True)["not_before"] for _each in range(50)}
+    marks = {new_mark() for _each in range(50)}
     assert len(marks) == 50
-    assert max(marks) < 0
-    assert "not_before" not in declared.restrictions(NOW, marked=False)
-    assert declared.flaw(Token("ci", "x", stored(declared.restrictions(NOW, marked=True))), NOW) == ""
+    for mark in marks:
+        token = Token("ci", "x", stored(declared.restrictions(NOW, mark)))
+        assert token.marks == {mark}
+        assert int(mark[len("not_before=") :]) < 0
+        assert declared.flaw(token, NOW) == ""
+    assert "not_before" not in declared.restrictions(NOW)
+
+
+@pytest.mark.parametrize("restriction", ["not_before=-5", "not_before=1580428800", "not_before=", "expires=never"])
+def test_what_a_person_writes_is_no_mark(restriction: str) -> None:
+    assert Token("ci", "x", (restriction,)).marks == set()
+    assert read_draft(f"ci {restriction}") is None
+
+
+def test_what_a_draft_tells() -> None:
+    mark = new_mark()
+    assert read_draft(f"ci {mark}") == Token("ci", "", (mark,))
+    assert read_draft(SECRET) == read_secret(SECRET)
+
+
+@pytest.mark.parametrize("text", ["", "ci", "ci ", new_mark(), f"ci {new_mark()} x", '{"user": "ci"}', SECRET[:-9]])
+def test_drafts_that_tell_nothing(text: str) -> None:
+    assert read_draft(text) is None
 
 
 @pytest.mark.parametrize(
@@ -178,9 +200,9 @@ def test_flaws(options: dict[str, Any], restrictions: list[str], flaw: str) -> N
 
 def test_a_clock_that_was_set_back_makes_no_new_token() -> None:
     declared = declared_token(OPTIONS, NOW)
-    token = Token("ci", "x", stored(declared.restrictions(NOW, marked=True)))
-    assert declared.flaw(token, NOW - CLOCKS) == ""
-    assert declared.flaw(token, NOW - CLOCKS - 1) == "it expires later than declared"
+    token = Token("ci", "x", stored(declared.restrictions(NOW, new_mark())))
+    assert declared.flaw(token, NOW - CLOCK_TOLERANCE) == ""
+    assert declared.flaw(token, NOW - CLOCK_TOLERANCE - 1) == "it expires later than declared"
 
 
 def test_without_a_path_nothing_is_renewed() -> None:

@@ -28,7 +28,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._variables import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROLES = variable_problems.everyone()
+ROLES = variable_problems.all_roles()
 SPECS = {name: option for role in ROLES for name, option in specs_of(role).items()}
 ALL_DEFAULTS = {name: value for role in ROLES for name, value in defaults_of(role).items()}
 LOADER = DataLoader()
@@ -636,7 +636,9 @@ MADE_OF = {name: variable_problems._names_in(name, DEFAULTS) for name in SPECS i
 PARTS = {file.name: file for role in ROLES for file in (variable_problems.ROLES / role / "templates").glob("*.j2")}
 OTHERS = {
     "ansible_managed": "Ansible",
-    "__devpi_program": DEFAULTS["__devpi_supervisor_server"],
+    "__devpi_program": trust_as_template("{{ devpi_supervisor_program }}"),
+    "__devpi_program_number": 0,
+    "__devpi_supervisor_reads": [],
     "__devpi_proxy_digest": "0",
 }
 

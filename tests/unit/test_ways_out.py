@@ -16,9 +16,7 @@ SAFE = {"command_for", "command_as", "_way_out"}
 # What is run with the account's rights, a draft of root's own, and what lies in a directory that only root can change
 KNOWN = {
     "_apt.py": {"rm"},
-    "devpi_server.py": {"rm"},
     "_credentials.py": {"chmod"},
-    "_socket_directory.py": {"mv"},
 }
 
 

@@ -69,7 +69,7 @@ def test_place_that_an_account_may_have_led_elsewhere_is_looked_at_with_its_righ
     nobody = pwd.getpwnam("nobody")
     home = Path(tempfile.mkdtemp())
     seen = []
-    monkeypatch.setattr(_writable, "_tried", lambda path: seen.append((path.name, os.geteuid())) or errno.EACCES)
+    monkeypatch.setattr(_writable, "_try_to_write", lambda path: seen.append((path.name, os.geteuid())) or errno.EACCES)
     try:
         os.chown(home, nobody.pw_uid, nobody.pw_gid)
         (home / ".pypirc").symlink_to("/root")

@@ -2,13 +2,13 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look at a host once, before devpi is laid down on it, and refuse what cannot work."""
+"""Check a host before devpi is deployed on it, and refuse what cannot work."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: preflight
-short_description: Look at a host before devpi is laid down on it, and refuse what cannot work
+module: devpi_preflight
+short_description: Check a host before devpi is deployed on it, and refuse what cannot work
 version_added: 0.1.0
 description:
   - Reads in one call all that the roles of this collection need to know of a host.
@@ -35,25 +35,25 @@ options:
   host:
     description: The address that devpi-server listens on.
     type: str
-    default: 127.0.0.1
+    required: true
   port:
     description: The TCP port that devpi-server listens on.
     type: int
-    default: 3141
+    required: true
   url:
     description: The address at which the host itself reaches the server, without a trailing slash.
     type: str
-    default: http://127.0.0.1:3141
+    required: true
   python:
     description:
       - The interpreter of the virtual environment. V(python3) and V(python3.8) are those of Debian's packages, whatever
         C(PATH) says; an absolute path has to be one that O(server_user) can run and only root can change.
     type: str
-    default: python3
+    required: true
   again:
     description: The command that the person typed, as far as it may be shown, for messages that end in one.
     type: str
-    default: ansible-playbook wheelhouse.devpi.site
+    required: true
   users:
     description: The declared users and their indexes, each as M(wheelhouse.devpi.devpi_users) takes them.
     type: list
@@ -62,128 +62,163 @@ options:
   venv_path:
     description: The link to the virtual environment of devpi.
     type: str
-    default: /opt/devpi/venv
+    required: true
   server_user:
     description: The account that devpi-server runs as.
     type: str
-    default: devpi
+    required: true
   server_dir:
     description: The directory of devpi-server's data.
     type: path
-    default: /var/lib/devpi
+    required: true
   signing_file:
     description: The file of the secret that signs logins; empty where it is C(.secret) in O(server_dir).
     type: path
-    default: ""
+    required: true
   supervisor_program:
     description: The name of supervisor's program that runs devpi-server.
     type: str
-    default: devpi
+    required: true
   server_config:
     description: The configuration file of devpi-server.
     type: path
-    default: /etc/xdg/devpi-server/devpi-server.yml
+    required: true
   credentials_dir:
     description: Where generated passwords are kept, each in a file named after its user.
     type: path
-    default: /etc/devpi/credentials
+    required: true
   root_password:
     description: The password of devpi's root; empty where the one in O(credentials_dir) holds.
     type: str
-    default: ""
+    required: true
   first_index:
     description: The index that C(~/.pypirc) and the devpi client are pointed at.
     type: str
-    default: ""
+    required: true
   ca_bundle:
     description: A bundle of CA certificates on the host; empty where the usual ones do.
     type: path
-    default: ""
+    required: true
   owner:
     description: The account whose C(~/.pypirc) and devpi client are configured.
     type: str
-    default: root
+    required: true
   proxied:
     description: Whether nginx stands in front of the server.
     type: bool
-    default: false
+    required: true
   private:
     description: Whether all reading needs a login, which nginx asks for.
     type: bool
-    default: false
+    required: true
   worker_ports:
     description: The ports on loopback of the processes that answer reads beside the server.
     type: list
     elements: int
-    default: []
+    required: true
   proxies_elsewhere:
     description: Hosts that are to have nginx and no devpi-server.
     type: list
     elements: str
-    default: []
+    required: true
   proxy_names:
     description: The names and addresses by which clients call nginx.
     type: list
     elements: str
-    default: []
+    required: true
   proxy_manage:
     description: Whether nginx is installed, or ours is one site of an nginx that is there.
     type: str
     choices: [package, site]
-    default: package
+    required: true
   proxy_certificate:
     description: The certificate on the host; empty where one is made.
     type: path
-    default: ""
+    required: true
   proxy_key:
     description: The key of that certificate.
     type: path
-    default: ""
+    required: true
   proxy_ca:
     description: The CA that clients are given; empty where everybody trusts the certificate.
     type: path
-    default: ""
+    required: true
   proxy_group:
     description: The group of nginx's workers.
     type: str
-    default: www-data
+    required: true
   proxy_access_log:
     description: The log of requests, which nginx opens as root; empty where there is none.
     type: path
-    default: ""
+    required: true
   proxy_networks:
     description: The networks that may read what is closed to others.
     type: list
     elements: str
-    default: []
+    required: true
   program_log:
     description: The log that supervisor writes for the program.
     type: path
-    default: /var/log/supervisor/devpi.log
+    required: true
   server_given:
     description:
       - What is given to devpi-server, as JSON, C(options) and C(url), each as its variable holds it, and C(plugins),
         whether there may be options that only a plugin knows.
     type: str
-    default: ""
+    required: true
   min_memory:
     description: The memory in MB that must be available for a server that does not run yet.
     type: int
-    default: 256
+    required: true
   min_disk:
     description: The disk space in MB that must be free for an installation that is not there yet.
     type: int
-    default: 500
+    required: true
 author:
   - The wheelhouse.devpi authors (@wheelhouse)
 """
 
 EXAMPLES = r"""
 - name: Ask whether devpi could be deployed here
-  wheelhouse.devpi.preflight:
+  wheelhouse.devpi.devpi_preflight:
     roles: [venv, server, supervisor, users]
+    host: 127.0.0.1
     port: 3141
+    url: http://127.0.0.1:3141
+    python: python3
+    again: ansible-playbook wheelhouse.devpi.site
+    venv_path: /opt/devpi/venv
+    server_user: devpi
+    server_dir: /var/lib/devpi
+    signing_file: ""
+    supervisor_program: devpi
+    server_config: /etc/xdg/devpi-server/devpi-server.yml
+    credentials_dir: /etc/devpi/credentials
+    root_password: ""
+    first_index: team/dev
+    ca_bundle: ""
+    owner: root
+    proxied: false
+    private: false
+    worker_ports: []
+    proxies_elsewhere: []
+    proxy_names: []
+    proxy_manage: package
+    proxy_certificate: ""
+    proxy_key: ""
+    proxy_ca: ""
+    proxy_group: www-data
+    proxy_access_log: ""
+    proxy_networks: []
+    program_log: /var/log/supervisor/devpi.log
+    server_given: ""
+    min_memory: 256
+    min_disk: 500
     users:
+      - name: root
+        indexes:
+          - name: pypi
+            type: mirror
       - name: team
         indexes:
           - name: dev
@@ -197,6 +232,35 @@ missing_packages:
   type: list
   elements: str
   sample: [python3-venv, supervisor]
+environment:
+  description: What lies at O(venv_path) and in the directory of environments, and what O(python) is.
+  returned: when role venv follows
+  type: dict
+  contains:
+    identity:
+      description: What an environment has to be made anew for; empty where the interpreter is not there yet.
+      type: str
+      sample: cpython 3.11 x86_64 /usr/bin/python3.11
+    python:
+      description: The real file of the interpreter.
+      type: str
+    kind:
+      description: Whether O(venv_path) is V(nothing), V(empty), V(link), V(former) or V(foreign).
+      type: str
+    linked:
+      description: The name of the environment that it leads to.
+      type: str
+    whole:
+      description: The names of the environments that can be used.
+      type: list
+      elements: str
+    tidied_for:
+      description: The numbers of environments to keep for which nothing is to be removed.
+      type: list
+      elements: str
+    keeper:
+      description: The account with whose rights the link is made; empty where root alone can change the directory.
+      type: str
 server_initialised:
   description: Whether the server directory holds a database.
   returned: success
@@ -206,6 +270,62 @@ server_url:
   returned: success
   type: str
   sample: http://127.0.0.1:3141
+server_user_exists:
+  description: Whether the account that the server runs as is there.
+  returned: success
+  type: bool
+server_group:
+  description: The primary group of that account; where it is to be made, its own name.
+  returned: success
+  type: str
+  sample: devpi
+server_keeper:
+  description:
+    - With whose rights the server directory is made and changed, V(root)'s or, where the way there is the account's
+      own, the account's.
+  returned: success
+  type: str
+  sample: root
+server_dir_attributes:
+  description: Mode, owner and group of the server directory; empty where it is not there.
+  returned: success
+  type: list
+  elements: str
+  sample: ["0700", devpi, devpi]
+server_dir_hangs:
+  description: Whether directories above the server directory are missing that root is to make.
+  returned: success
+  type: bool
+server_open_files:
+  description: The files with password hashes that others than the account can read.
+  returned: success
+  type: list
+  elements: str
+  sample: [/var/lib/devpi/.sqlite]
+secret_keeper:
+  description: With whose rights the secret is made.
+  returned: success
+  type: str
+  sample: devpi
+server_config_digest:
+  description: The SHA-1 of the configuration file; empty where there is none.
+  returned: success
+  type: str
+server_config_conceals:
+  description: Whether something in it looks like a password, so that no diff may show it.
+  returned: success
+  type: bool
+environment_path:
+  description: Where the link to the virtual environment leads; empty where there is none.
+  returned: success
+  type: str
+  sample: /opt/devpi/venvs/0123456789abcdef
+supervisor_workers:
+  description: The programs of supervisor that answer reads beside the server, by the files that role supervisor made.
+  returned: success
+  type: list
+  elements: str
+  sample: [devpi-worker-1]
 kept_passwords:
   description: The declared users whose passwords O(credentials_dir) holds.
   returned: success
@@ -245,7 +365,7 @@ from typing import Any, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils import _program_file, _writable
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as, group_name
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._apt import refresh
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._arguments import completed, disagreements
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._checks import open_upload_problems, problems
@@ -259,21 +379,22 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._credentials import Credentials, CredentialsError
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import USER_OPTIONS, User, parse
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import understood
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._dialect import from_dialect
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._environment import (
     STORE,
     account_or_nobody,
     as_account,
     closed_to,
+    facts,
     interpreter,
     occupant,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._home import Home
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import (
     Listener,
-    held_by,
+    grouped_by_process,
+    is_held_by,
     listeners_on,
-    named,
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._nginx_sites import sites
@@ -290,7 +411,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._server_settings 
     option_problems,
     url_problems,
 )
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account import find as _account
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account import find as find_account
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._service_account import unfit_account
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._session import FRESH_SERVER
 
@@ -298,16 +419,18 @@ SUPPORTED = {"debian": ("Debian", (11,)), "ubuntu": ("Ubuntu", (20, 4))}
 LISTS_ARE_FRESH_FOR = 3600.0
 # Seconds. A server made by hand stretches its secret with 512 MB, which on a busy host takes half a minute.
 LOGIN_TIMEOUT = 120
-# MB that each took of the memory that is available, seen with a hundred of them
+# MB of available memory that each worker takes, measured with a hundred of them
 WORKER_MEMORY = 64
 NGINX = Path("/usr/sbin/nginx")
 OWN_CA = "/etc/ssl/devpi/ca.pem"
 OUR_SITE = "/etc/nginx/conf.d/devpi.conf"
+# A setting with such a name, or a URL with a password
+SECRET = re.compile(r"(password|passwd|token|secret|api_?key)['\"]?\s*[=:]|://[^/\s:@]*:(?=[^/\s]*@)", re.IGNORECASE)
 # As certificates and nginx's server_name take it; no wildcard, because the first one stands in links.
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 
 
-# The first line is whether it will do, each other one a directory that it loads modules from.
+# Prints whether this Python will do, then in a line each the directories that it loads modules from.
 INTERPRETER = """
 import sys, os, venv, ensurepip
 print(sys.version_info >= (3, 8))
@@ -317,7 +440,7 @@ for path in {os.path.realpath(sys.executable), *(path for path in sys.path if pa
 
 
 class Preflight:
-    """What one host looks like, and what is wrong with it.
+    """The checks of one host, with the problems that they find.
 
     :param module: the running module; its parameters are read, its check mode is obeyed.
     """
@@ -331,51 +454,55 @@ class Preflight:
         users = [] if self.problems else completed(declared, module.params["users"])
         self.users: list[User] = parse(users, "devpi_users")
 
-    def look(self) -> dict[str, Any]:
-        """Return what the roles need to know, with all problems noted in ``problems``."""
-        seen: dict[str, Any] = {"missing_packages": [], "owner_home": "", "owner_index": ""}
-        seen.update(kept_passwords=[], root_without_password=False)
-        self._server_given()
+    def inspect(self) -> dict[str, Any]:
+        """Return the facts that the roles need, and note all problems in ``problems``."""
+        result: dict[str, Any] = {"missing_packages": [], "owner_home": "", "owner_index": ""}
+        result.update(kept_passwords=[], root_without_password=False)
+        self._check_server_settings()
         if os.geteuid() != 0 and self.roles - {"pypirc", "client"}:
             self.problems.append("the roles change the system and so need root; set become: true (ansible_become)")
-            return seen
+            return result
         if self.roles & {"venv", "server", "supervisor", "proxy"}:
-            self._operating_system()
-            self._ca_bundle()
+            self._check_operating_system()
+            self._check_ca_bundle()
         if not self.problems:
-            seen["missing_packages"] = self._missing_packages()
+            result["missing_packages"] = self._find_missing_packages()
         if "supervisor" in self.roles:
             self.problems.extend(
                 _program_file.problems_on_host(self.params["supervisor_program"], self.params["program_log"])
             )
-        self.problems.extend(_writable.problems(self._places(seen["missing_packages"])))
-        self._program_without_venv()
-        seen["server_initialised"] = self._directory.initialised()
-        seen["server_url"] = self._server_url()
-        if self.roles & {"server", "supervisor"} and not seen["server_url"]:
-            self._memory()
+        self.problems.extend(_writable.problems(self._paths_to_write(result["missing_packages"])))
+        self._check_environment_without_venv()
+        result["server_initialised"] = self._directory.initialised()
+        result.update(self._server_facts())
+        result["server_url"] = self._find_server_url()
+        if self.roles & {"server", "supervisor"} and not result["server_url"]:
+            self._check_memory()
         if "venv" in self.roles:
-            self._venv_place()
+            self._check_venv_path()
             linked = False
             with rights_at(self.params["venv_path"]), contextlib.suppress(OSError):
                 linked = Path(self.params["venv_path"]).is_symlink()
             if not linked:
-                self._disk("devpi_venv_path", STORE)
+                self._check_disk_space("devpi_venv_path", STORE)
         if "server" in self.roles:
-            self._other_configuration()
-            self._server_account()
-            problems = self._server_places()
+            self._warn_of_other_configuration()
+            self._check_server_account()
+            problems = self._server_place_problems()
             self.problems.extend(problems)
-            if not problems and not seen["server_initialised"]:
-                self._disk("devpi_server_dir", self.params["server_dir"])
-        self._proxy()
+            if not problems and not result["server_initialised"]:
+                self._check_disk_space("devpi_server_dir", self.params["server_dir"])
+        self._check_proxy()
         if self.roles & {"server", "users"}:
-            self._credentials(seen)
+            self._check_credentials(result)
         if self.roles & {"pypirc", "client"}:
-            self._owner(seen)
-        return seen
+            self._check_owner(result)
+        if "venv" in self.roles and not self.problems:
+            path, python, account = (self.params[name] for name in ("venv_path", "python", "server_user"))
+            result["environment"] = facts(path, python, account, self._run)
+        return result
 
-    def _places(self, packages: list[str]) -> dict[str, str]:
+    def _paths_to_write(self, packages: list[str]) -> dict[str, str]:
         """Return where the roles will write, and what."""
         places = {}
         if packages:
@@ -386,7 +513,7 @@ class Preflight:
         if "server" in self.roles:
             places[self.params["server_config"]] = "the configuration of devpi-server"
             places[self.params["server_dir"]] = "devpi-server's data (devpi_server_dir)"
-            if _account(self.params["server_user"]) is None:
+            if find_account(self.params["server_user"]) is None:
                 places["/etc/passwd"] = f"the account {self.params['server_user']} (devpi_server_user)"
         if self.roles & {"server", "users"}:
             places[self.params["credentials_dir"]] = "generated passwords (devpi_credentials_dir)"
@@ -396,12 +523,12 @@ class Preflight:
         if "proxy" in self.roles and self.params["proxied"]:
             places["/etc/nginx/conf.d"] = "the site of nginx"
             places["/etc/ssl/devpi"] = "nginx's certificate"
-        owner = _account(self.params["owner"])
+        owner = find_account(self.params["owner"])
         if self.roles & {"pypirc", "client"} and owner is not None:
             places[f"{owner.pw_dir}/.pypirc"] = f"what points {owner.pw_name}'s tools at the index"
         return places
 
-    def _server_given(self) -> None:
+    def _check_server_settings(self) -> None:
         if not self.params["server_given"]:
             return
         given = json.loads(self.params["server_given"])
@@ -416,42 +543,71 @@ class Preflight:
     @property
     def _directory(self) -> ServerDirectory:
         user = self.params["server_user"]
-        return ServerDirectory(self.params["server_dir"], _account(user), user)
+        return ServerDirectory(self.params["server_dir"], find_account(user), user)
 
-    def _server_account(self) -> None:
+    def _server_facts(self) -> dict[str, Any]:
+        """Return the facts that roles server and supervisor need."""
+        user, directory = self.params["server_user"], self._directory
+        account = find_account(user)
+        config = Path(self.params["server_config"])
+        text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""
+        secret = self._secret
+        inside = secret.path.startswith(f"{directory.path}/")
+        link = Path(self.params["venv_path"])
+        return {
+            "server_user_exists": account is not None,
+            "server_group": group_name(account.pw_gid) if account else user,
+            "server_keeper": directory.whose_rights(),
+            "server_dir_attributes": directory.attributes(),
+            "server_dir_hangs": directory.lacks_parent(),
+            "server_open_files": directory.files_readable_by_others(),
+            "secret_keeper": user if inside else secret.whose_rights(),
+            "server_config_digest": self.module.sha1(str(config)) or "",
+            "server_config_conceals": bool(SECRET.search(text)),
+            "environment_path": os.path.realpath(link) if link.exists() else "",
+            "supervisor_workers": sorted(_program_file.workers_of(self.params["supervisor_program"])),
+        }
+
+    @property
+    def _secret(self) -> SecretFile:
+        user = self.params["server_user"]
+        return SecretFile(
+            self.params["signing_file"] or f"{self.params['server_dir']}/.secret", find_account(user), user
+        )
+
+    def _check_server_account(self) -> None:
         why = unfit_account(self.params["server_user"])
         if why:
             self.problems.append(f"devpi_server_user {why}")
 
-    def _server_places(self) -> list[str]:
+    def _server_place_problems(self) -> list[str]:
         """Return why the server's directory or its secret cannot be where they are to be."""
-        user, directory = self.params["server_user"], self._directory
-        secret = SecretFile(self.params["signing_file"] or f"{directory.path}/.secret", _account(user), user)
-        # What lies in a directory that cannot be used is no problem of its own.
+        directory, secret = self._directory, self._secret
+        # In a directory that cannot be used, the secret is no problem of its own.
         found = directory.problems()
         if not found or not secret.path.startswith(f"{directory.path}/"):
             found += secret.problems()
-        return found or [problem for problem in [directory.half()] if problem]
+        return found or [problem for problem in [directory.incomplete_database()] if problem]
 
-    def _other_configuration(self) -> None:
-        """Tell of a configuration file of the service account's own, which a server made by hand may have read."""
-        entry = _account(self.params["server_user"])
+    def _warn_of_other_configuration(self) -> None:
+        """Warn of a configuration file of the service account's own, which a server made by hand may have read."""
+        entry = find_account(self.params["server_user"])
         if entry is None:
             return
         own = Path(entry.pw_dir, ".config", "devpi-server", "devpi-server.yml")
         try:
             with acting_as(entry):
-                there = own.is_file()
+                exists = own.is_file()
         except OSError:
             # The account itself does not reach it.
             return
-        if there:
+        if exists:
             self.module.warn(
-                f"{own} is not read by the server, which has {self.params['server_config']}; what is to hold of it "
-                "goes into devpi_server_options"
+                f"{own} is not read by the server, which reads {self.params['server_config']}; move what is still "
+                "wanted of it into devpi_server_options"
             )
 
-    def _operating_system(self) -> None:
+    def _check_operating_system(self) -> None:
         release = _os_release()
         name, oldest = SUPPORTED.get(release.get("ID", ""), ("", (0,)))
         version = tuple(int(part) for part in re.findall(r"\d+", release.get("VERSION_ID", "")))
@@ -461,7 +617,7 @@ class Preflight:
                 "use Debian 11 or newer, or Ubuntu 20.04 or newer"
             )
 
-    def _ca_bundle(self) -> None:
+    def _check_ca_bundle(self) -> None:
         bundle = self.params["ca_bundle"]
         if bundle and not Path(bundle).is_file():
             self.problems.append(
@@ -469,16 +625,16 @@ class Preflight:
                 "or leave the variable empty"
             )
 
-    def _missing_packages(self) -> list[str]:
+    def _find_missing_packages(self) -> list[str]:
         wanted = []
         python = self.params["python"]
         if "venv" in self.roles:
             if python.startswith("/"):
-                self._interpreter(python)
+                self._check_interpreter(python)
             elif re.fullmatch(r"python3(\.\d+)?", python):
                 wanted.append(python + "-venv")
-                if self._installed(python + "-venv"):
-                    self._interpreter(interpreter(python))
+                if self._is_installed(python + "-venv"):
+                    self._check_interpreter(interpreter(python))
             else:
                 self.problems.append(
                     f"devpi_python {python!r} is neither a Debian package such as python3 or python3.11 "
@@ -489,45 +645,45 @@ class Preflight:
         if "proxy" in self.roles:
             wanted += ["nginx", "logrotate"] if self.params["proxy_manage"] == "package" else []
             wanted += [] if self.params["proxy_certificate"] else ["openssl"]
-        missing = [package for package in wanted if not self._installed(package)]
+        missing = [package for package in wanted if not self._is_installed(package)]
         if missing:
-            self._available(missing)
+            self._check_available(missing)
         return missing
 
-    def _interpreter(self, python: str) -> None:
+    def _check_interpreter(self, python: str) -> None:
         """Note why the service's account could not run the interpreter, or root should not."""
         account = account_or_nobody(self.params["server_user"])
-        told = f"devpi_python {self.params['python']!r} "
+        subject = f"devpi_python {self.params['python']!r} "
         way = f"; name another, or python3 for Debian's: {self.params['again']} -e devpi_python=python3"
         closed = closed_to(account, python)
         with acting_as(account):
-            target, there = os.path.realpath(python), closed is not None or Path(python).is_file()
-        if not there:
-            self.problems.append(f"{told}is {python}, and there is no such file{way}")
+            target, exists = os.path.realpath(python), closed is not None or Path(python).is_file()
+        if not exists:
+            self.problems.append(f"{subject}is {python}, and there is no such file{way}")
             return
         if closed:
             self.problems.append(
-                f"{told}leads to {target}, and the account {account.pw_name}, which is to run it, may not enter "
+                f"{subject}leads to {target}, and the account {account.pw_name}, which is to run it, may not enter "
                 f"{closed}{way}"
             )
             return
         place = exposed(python)
         if place is None:
-            # Nothing of root's rights is in it yet: what it loads is looked at first.
-            said = self._said([*as_account(account), python, "-I", "-S", "-c", INTERPRETER])
-            version, _line, paths = said.partition("\n")
+            # It runs with the account's rights here, because what it loads is checked before root runs it.
+            output = self._run([*as_account(account), python, "-I", "-S", "-c", INTERPRETER])
+            version, _line, paths = output.partition("\n")
             if version != "True":
                 self.problems.append(
-                    f"{told}is not a Python 3.8 or newer with the modules venv and ensurepip that the account "
+                    f"{subject}is not a Python 3.8 or newer with the modules venv and ensurepip that the account "
                     f"{account.pw_name} can run{way}"
                 )
                 return
             place = next(filter(None, map(exposed, paths.splitlines())), None)
         if place is not None:
-            self.problems.append(f"{told}would be run by root, and others than root can change {place}{way}")
+            self.problems.append(f"{subject}would be run by root, and others than root can change {place}{way}")
 
-    def _venv_place(self) -> None:
-        """Note what may not be replaced by the link to the environment, or cannot hold one."""
+    def _check_venv_path(self) -> None:
+        """Note why the link to the environment, or the environment itself, cannot be made."""
         path = self.params["venv_path"]
         account = account_or_nobody(self.params["server_user"])
         try:
@@ -546,10 +702,10 @@ class Preflight:
                     + ("" if place == path else f": environments are made in {STORE}")
                 )
             with rights_at(place):
-                there = next(parent for parent in Path(place).parents if os.path.lexists(parent))
-                usable = os.access(there, os.F_OK, effective_ids=True) and there.is_dir()
+                nearest = next(parent for parent in Path(place).parents if os.path.lexists(parent))
+                usable = os.access(nearest, os.F_OK, effective_ids=True) and nearest.is_dir()
             if not usable:
-                self.problems.append(f"devpi_venv_path {path}: {there} is no directory; move it away")
+                self.problems.append(f"devpi_venv_path {path}: {nearest} is no directory; move it away")
         place = exposed(f"{STORE}/environment")
         if place is not None:
             self.problems.append(
@@ -557,26 +713,27 @@ class Preflight:
                 f"{command_for('chown root:', place)} && {command_for('chmod go-w', place)}"
             )
 
-    def _installed(self, package: str) -> bool:
-        return self._said(["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]).strip() == "installed"
+    def _is_installed(self, package: str) -> bool:
+        return self._run(["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]).strip() == "installed"
 
-    def _said(self, command: list[str]) -> str:
-        """Return what a program printed, nothing where it failed or does not exist."""
+    def _run(self, command: list[str]) -> str:
+        """Return the stdout of a program; nothing where it failed or does not exist."""
         try:
-            said = self.module.run_command(command, handle_exceptions=False, expand_user_and_vars=False, cwd="/")
+            rc, stdout, _stderr = self.module.run_command(
+                command, handle_exceptions=False, expand_user_and_vars=False, cwd="/"
+            )
         except OSError:
             return ""
-        rc, out = said[:2]
-        return str(out) if rc == 0 else ""
+        return str(stdout) if rc == 0 else ""
 
-    def _available(self, packages: list[str]) -> None:
+    def _check_available(self, packages: list[str]) -> None:
         """Note a problem for each package that apt does not have, with those that it has instead."""
         with tempfile.TemporaryDirectory(prefix="devpi-preflight-") as scratch:
-            options = self._refreshed_lists(scratch)
+            options = self._refresh_lists(scratch)
             if options is None:
                 return
             for package in packages:
-                policy = self._said(["apt-cache", *options, "policy", package])
+                policy = self._run(["apt-cache", *options, "policy", package])
                 if re.search(r"^\s+Candidate: (?!\(none\))", policy, re.MULTILINE):
                     continue
                 if not package.endswith("-venv"):
@@ -584,7 +741,7 @@ class Preflight:
                         f"apt does not have the package {package}; enable Debian's main or Ubuntu's universe"
                     )
                     continue
-                names = self._said(["apt-cache", *options, "search", "--names-only", r"^python3(\.[0-9]+)?-venv$"])
+                names = self._run(["apt-cache", *options, "search", "--names-only", r"^python3(\.[0-9]+)?-venv$"])
                 has = sorted({line.split("-venv")[0] for line in names.splitlines()})
                 best = "python3" if "python3" in has else next(iter(has[::-1]), "/PATH/OF/A/PYTHON")
                 self.problems.append(
@@ -593,8 +750,8 @@ class Preflight:
                     f"{self.params['again']} -e devpi_python={best}"
                 )
 
-    def _refreshed_lists(self, scratch: str) -> list[str] | None:
-        """Return the options with which apt-cache sees lists that are fresh; None when they could not be had."""
+    def _refresh_lists(self, scratch: str) -> list[str] | None:
+        """Return the options for apt-cache to read fresh lists; None, with a problem noted, where there are none."""
         lists = Path("/var/lib/apt/lists")
         if any(lists.glob("*Packages*")) and time.time() - lists.stat().st_mtime < LISTS_ARE_FRESH_FOR:
             return []
@@ -608,7 +765,7 @@ class Preflight:
             return None
         return options
 
-    def _program_without_venv(self) -> None:
+    def _check_environment_without_venv(self) -> None:
         """Note what a role needs of the virtual environment where role venv does not make it in this play."""
         programs = {"server": "devpi-init", "supervisor": "devpi-server", "client": "devpi"}
         for role, program in programs.items():
@@ -620,7 +777,7 @@ class Preflight:
                 )
         if "client" in self.roles and "venv" not in self.roles:
             place = exposed(self.params["venv_path"])
-            owner = _account(self.params["owner"])
+            owner = find_account(self.params["owner"])
             if place is not None and (owner is None or place.stat().st_uid != owner.pw_uid):
                 self.problems.append(
                     f"devpi_venv_path {self.params['venv_path']}: others than {self.params['owner']}, who is to run "
@@ -635,32 +792,32 @@ class Preflight:
         except OSError:
             return False
 
-    def _server_url(self) -> str:
-        """Return where our server answers now. Anybody else on the port that it is to have is a problem."""
+    def _find_server_url(self) -> str:
+        """Return the URL where our server answers now. Any other process on its port is a problem."""
         host, port = self.params["host"], self.params["port"]
         if not 1 <= port <= 65535:
             self.problems.append(f"devpi_port {port} is out of range; name one from 1 to 65535")
             return ""
         if "supervisor" in self.roles:
-            self._address(host)
+            self._check_address(host)
         listeners = listeners_on(host, port)
-        ours = [listener for listener in listeners if self._ours(listener)]
+        ours = [listener for listener in listeners if self._is_ours(listener)]
         if self.roles & {"supervisor", "users"}:
-            self._held([listener for listener in listeners if listener not in ours])
+            self._refuse_listeners([listener for listener in listeners if listener not in ours])
         if "supervisor" in self.roles:
-            self._started_by_hand(ours)
+            self._check_started_by_hand(ours)
         if ours:
-            # A stranger beside it may be who answers: on an address of its own, or one that more than one may bind.
+            # Another process on the port may be the one that answers, on an address of its own or on a shared one.
             return str(self.params["url"]) if ours == listeners else ""
-        # It may run with the host and port of the last deployment still.
+        # It may still run with the host and port of the last deployment.
         host, port = _configured_address(self.params["server_config"])
-        there = listeners_on(host, port) if port else []
-        if there and all(self._ours(listener) for listener in there):
+        configured = listeners_on(host, port) if port else []
+        if configured and all(self._is_ours(listener) for listener in configured):
             host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is compared, not bound
             return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         return ""
 
-    def _address(self, host: str) -> None:
+    def _check_address(self, host: str) -> None:
         try:
             found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
             with socket.socket(*found[:3]) as probe:
@@ -671,12 +828,12 @@ class Preflight:
                 "name one of its own, or 127.0.0.1 for this host alone"
             )
 
-    def _ours(self, listener: Listener) -> bool:
-        return is_server(listener, _account(self.params["server_user"]), self.params["venv_path"])
+    def _is_ours(self, listener: Listener) -> bool:
+        return is_server(listener, find_account(self.params["server_user"]), self.params["venv_path"])
 
-    def _started_by_hand(self, ours: list[Listener]) -> None:
+    def _check_started_by_hand(self, ours: list[Listener]) -> None:
         """Note a devpi-server with our port or data that goes on beside the one that supervisor is to run."""
-        account = _account(self.params["server_user"])
+        account = find_account(self.params["server_user"])
         if account is None:
             return
         program = self.params["supervisor_program"]
@@ -694,14 +851,14 @@ class Preflight:
                     f"(systemctl status {pid} tells)"
                 )
 
-    def _held(self, listeners: list[Listener]) -> None:
-        for described, addresses in named(listeners):
+    def _refuse_listeners(self, listeners: list[Listener]) -> None:
+        for described, addresses in grouped_by_process(listeners):
             self.problems.append(
                 f"devpi_port {self.params['port']} on {os.uname().nodename} is held by process {described}, "
                 f"which listens on {addresses}; set devpi_port to a free one or stop that process"
             )
 
-    def _proxy(self) -> None:
+    def _check_proxy(self) -> None:
         here = os.uname().nodename
         for host in self.params["proxies_elsewhere"]:
             self.problems.append(
@@ -716,11 +873,11 @@ class Preflight:
                 )
             if self.params["worker_ports"]:
                 self.problems.append(
-                    f"devpi_server_workers is {len(self.params['worker_ports'])} and nobody would ask them; "
-                    f"nginx does, and {here} is not in the group devpi_proxy; put it there, or leave them 0"
+                    f"devpi_server_workers is {len(self.params['worker_ports'])} and only nginx asks workers, "
+                    f"while {here} is not in the group devpi_proxy; put it there, or set devpi_server_workers to 0"
                 )
             return
-        if "supervisor" in self.roles and not _loopback(self.params["host"]):
+        if "supervisor" in self.roles and not _is_loopback(self.params["host"]):
             self.problems.append(
                 f"devpi_host {self.params['host']!r} opens the server itself to the network, past nginx; "
                 f"leave it 127.0.0.1 on {here}, which is in the group devpi_proxy"
@@ -739,27 +896,27 @@ class Preflight:
             except ValueError as error:
                 self.problems.append(f"devpi_proxy_networks: {error}; write it as 192.0.2.0/24 or 2001:db8::/32")
         if "supervisor" in self.roles:
-            self._workers(here)
+            self._check_workers(here)
         if "proxy" in self.roles:
-            self._nginx(here)
+            self._check_nginx(here)
         if "client" in self.roles and self.params["proxy_names"]:
-            self._resolves(self.params["proxy_names"][0], here)
+            self._check_name_resolves(self.params["proxy_names"][0], here)
 
-    def _workers(self, here: str) -> None:
+    def _check_workers(self, here: str) -> None:
         ports = self.params["worker_ports"]
         if ports and max(ports) > 65535:
             self.problems.append(
                 f"devpi_server_workers asks for port {max(ports)}, and there is none above 65535; set devpi_port lower"
             )
             return
-        held = {port: listeners_on("127.0.0.1", port) for port in ports}
-        for port, listeners in held.items():
-            for described, _addresses in named([each for each in listeners if not self._ours(each)]):
+        listeners_by_port = {port: listeners_on("127.0.0.1", port) for port in ports}
+        for port, listeners in listeners_by_port.items():
+            for described, _addresses in grouped_by_process([each for each in listeners if not self._is_ours(each)]):
                 self.problems.append(
                     f"port {port} on {here} is held by process {described}, and a worker of devpi_server_workers needs "
                     "it; set devpi_port to where so many are free, or stop that process"
                 )
-        new = [*held.values()].count([])
+        new = [*listeners_by_port.values()].count([])
         available = _available_memory()
         if available < WORKER_MEMORY * new:
             self.problems.append(
@@ -767,7 +924,7 @@ class Preflight:
                 f"{available} MB of memory are available; set it lower"
             )
 
-    def _nginx(self, here: str) -> None:
+    def _check_nginx(self, here: str) -> None:
         log = self.params["proxy_access_log"]
         place = exposed(log) if log.startswith("/") else None
         if place is not None:
@@ -778,7 +935,7 @@ class Preflight:
             )
         elif log and Path(log).is_dir():
             self.problems.append(f"devpi_proxy_access_log {log} is a directory on {here}; name a file")
-        elif log and _is_somebodys(Path(log)):
+        elif log and _is_foreign_log(Path(log)):
             self.problems.append(
                 f"devpi_proxy_access_log {log} is there on {here} and is somebody else's, and nginx would write into "
                 "it; name another file, or move it away"
@@ -802,22 +959,22 @@ class Preflight:
                     "of the host's own"
                 )
         ca = Path(self.params["proxy_ca"])
-        # nginx's role makes the host's own CA where there is none yet.
+        # Role proxy makes the host's own CA where there is none yet.
         if self.params["proxy_ca"] and not ca.is_file() and (ca.exists() or str(ca) != OWN_CA):
             self.problems.append(
                 f"devpi_proxy_ca {ca} is no file on {here}; put the CA's certificate there, or leave it empty for one "
                 "that everybody trusts"
             )
         if all(path and Path(path).is_file() for path in files.values()):
-            self._pair(here)
+            self._check_certificate(here)
         for port in (80, 443):
-            for described, addresses in named(_no_nginx("0.0.0.0", port)):  # noqa: S104 - it is compared, not bound
+            for described, addresses in grouped_by_process(_listeners_besides_nginx("0.0.0.0", port)):  # noqa: S104 - it is compared, not bound
                 self.problems.append(
                     f"port {port} on {here} is held by process {described}, which listens on {addresses}, and nginx "
                     "needs it; stop that process"
                 )
         if NGINX.exists():
-            self._other_sites(here)
+            self._check_other_sites(here)
         try:
             group = grp.getgrnam(self.params["proxy_group"]).gr_gid
         except KeyError:
@@ -828,7 +985,7 @@ class Preflight:
         problem = self._directory.release_files_problem()
         self.problems += [problem] if problem else []
         for parent in Path(self.params["server_dir"]).parents:
-            if self._exists(parent) and not _passable(parent, group):
+            if self._exists(parent) and not _is_passable(parent, group):
                 enter = command_for("chmod o+x", parent)
                 self.problems.append(
                     f"devpi_server_dir {self.params['server_dir']} lies below {parent}, where the group "
@@ -836,17 +993,17 @@ class Preflight:
                     f"set it to another directory{f', or {enter}' if enter else ''}"
                 )
 
-    def _other_sites(self, here: str) -> None:
-        """Note sites of the nginx that is there which have one of our names: of two, nginx never asks the later one."""
+    def _check_other_sites(self, here: str) -> None:
+        """Note sites of an nginx on the host that have one of our names: of two, nginx never asks the later one."""
         ours = {name.lower() for name in self.params["proxy_names"]}
-        for site in sites(self._said([str(NGINX), "-T"])):
+        for site in sites(self._run([str(NGINX), "-T"])):
             for name in sorted(site.names & ours if site.file != OUR_SITE and site.ports & {80, 443} else ()):
                 self.problems.append(
                     f"devpi_proxy_names has {name}, and so has another site of nginx on {here}, in {site.file}; take "
                     "it out of one of the two, for only the first that nginx reads would answer"
                 )
 
-    def _pair(self, here: str) -> None:
+    def _check_certificate(self, here: str) -> None:
         certificate, key = self.params["proxy_certificate"], self.params["proxy_key"]
         try:
             # without the callable it would ask the terminal for the password of an encrypted key
@@ -871,7 +1028,7 @@ class Preflight:
                     "so clients would refuse it there; give one that is, or take the name out"
                 )
 
-    def _resolves(self, name: str, here: str) -> None:
+    def _check_name_resolves(self, name: str, here: str) -> None:
         try:
             socket.getaddrinfo(name, 443)
         except OSError as error:
@@ -880,7 +1037,7 @@ class Preflight:
                 "is to use it; add it to the DNS or to /etc/hosts"
             )
 
-    def _memory(self) -> None:
+    def _check_memory(self) -> None:
         available = _available_memory()
         if available < self.params["min_memory"]:
             self.problems.append(
@@ -888,23 +1045,23 @@ class Preflight:
                 "end something or give the host more"
             )
 
-    def _disk(self, variable: str, path: str) -> None:
-        there = Path(path)
+    def _check_disk_space(self, variable: str, path: str) -> None:
+        nearest = Path(path)
         try:
             with rights_at(path):
-                while not there.exists():
-                    there = there.parent
-                free = shutil.disk_usage(there).free // 1_000_000
+                while not nearest.exists():
+                    nearest = nearest.parent
+                free = shutil.disk_usage(nearest).free // 1_000_000
         except OSError:
-            # Who may not look there is told that by other problems.
+            # Other checks report a directory that may not be entered.
             return
         if free < self.params["min_disk"]:
             self.problems.append(
-                f"{free} MB are free at {there} and devpi_min_disk asks for {self.params['min_disk']} MB; "
+                f"{free} MB are free at {nearest} and devpi_min_disk asks for {self.params['min_disk']} MB; "
                 f"free some or set {variable} (now {path}) to another file system"
             )
 
-    def _credentials(self, seen: dict[str, Any]) -> None:
+    def _check_credentials(self, result: dict[str, Any]) -> None:
         """Note whose passwords are kept, and what keeps the directory from being used for passwords."""
         credentials = Credentials(self.params["credentials_dir"])
         try:
@@ -913,36 +1070,36 @@ class Preflight:
             self.problems.append(f"devpi_{error}" if str(error).startswith("credentials_dir") else str(error))
             return
         for user in self.users:
-            # What devpi could not have as a name is told with the other problems of the tree.
+            # A name that devpi does not take is reported with the other problems of the users.
             with contextlib.suppress(CredentialsError):
-                seen["kept_passwords"] += [user.name] if credentials.path(user.name).is_file() else []
+                result["kept_passwords"] += [user.name] if credentials.path(user.name).is_file() else []
         if "users" in self.roles:
-            self._declared_tree(seen, self.users, credentials)
+            self._check_declared_users(result, self.users, credentials)
 
-    def _declared_tree(self, seen: dict[str, Any], users: list[User], credentials: Credentials) -> None:
+    def _check_declared_users(self, result: dict[str, Any], users: list[User], credentials: Credentials) -> None:
         """Check the declared users against the server that runs, or against the one that devpi-init makes."""
         existing, version = FRESH_SERVER, None
         try:
-            if seen["server_url"]:
-                client = self._as_root(seen, credentials)
+            if result["server_url"]:
+                client = self._log_in_as_root(result, credentials)
                 if client is None:
                     return
-                existing, version = understood(client.get_json("/"), client.version), client.version
-            elif seen["server_initialised"]:
+                existing, version = from_dialect(client.get_json("/"), client.version), client.version
+            elif result["server_initialised"]:
                 # Nobody can say what a stopped server holds; devpi_users looks again when it runs.
                 return
         except (ClientError, CredentialsError) as error:
             self.problems.append(str(error))
             return
         self.problems.extend(problems(users, existing, version))
-        self._first_index(users, existing)
+        self._check_first_index(users, existing)
 
-    def _as_root(self, seen: dict[str, Any], credentials: Credentials) -> Client | None:
+    def _log_in_as_root(self, result: dict[str, Any], credentials: Credentials) -> Client | None:
         """Return a client that is logged in, by the password of root or, on loopback, by the empty one of devpi-init.
 
-        Where neither is taken, the problem is noted.
+        Where the server takes neither, return None and note the problem.
         """
-        url, given = seen["server_url"], self.params["root_password"]
+        url, given = result["server_url"], self.params["root_password"]
         source = "devpi_root_password" if given else str(credentials.path("root"))
         options: dict[str, Any] = {"check_mode": True, "proxy": False, "timeout": LOGIN_TIMEOUT}
         options["server_user"] = self.params["server_user"]
@@ -968,24 +1125,24 @@ class Preflight:
             except (WrongPassword, RequestFailed):
                 pass
             else:
-                seen["root_without_password"] = True
+                result["root_without_password"] = True
                 return client
         self.problems.append(problem)
         return None
 
-    def _first_index(self, users: list[User], existing: Mapping[str, Any]) -> None:
+    def _check_first_index(self, users: list[User], existing: Mapping[str, Any]) -> None:
         first = self.params["first_index"]
         declared = [index.path for user in users if user.name != "root" for index in user.indexes if not index.absent]
-        there = [f"{name}/{index}" for name, user in existing.items() for index in user.get("indexes", {})]
-        if first and self.roles & {"pypirc", "client"} and first not in [*declared, *there]:
+        on_server = [f"{name}/{index}" for name, user in existing.items() for index in user.get("indexes", {})]
+        if first and self.roles & {"pypirc", "client"} and first not in [*declared, *on_server]:
             self.problems.append(
                 f"devpi_username and devpi_index say {first}, which ~/.pypirc and the devpi client are to use, and "
                 f"devpi_users has no such index; name one of {', '.join(declared) or 'its own'}, or declare it"
             )
 
-    def _owner(self, seen: dict[str, Any]) -> None:
+    def _check_owner(self, result: dict[str, Any]) -> None:
         owner = self.params["owner"]
-        entry = _account(owner)
+        entry = find_account(owner)
         if entry is None:
             self.problems.append(
                 f"devpi_pypirc_owner {owner!r} is no account on {os.uname().nodename}; name one that is"
@@ -996,19 +1153,19 @@ class Preflight:
         if problem:
             self.problems.append(f"devpi_pypirc_owner {owner!r} {problem}")
             return
-        seen["owner_home"] = entry.pw_dir
+        result["owner_home"] = entry.pw_dir
         problems = [home.pypirc_problem() if "pypirc" in self.roles else ""]
         problems += [home.client_problem() if "client" in self.roles else ""]
         self.problems.extend(problem for problem in problems if problem)
-        seen["owner_index"] = home.client_index()
+        result["owner_index"] = home.client_index()
 
 
-def _no_nginx(host: str, port: int) -> list[Listener]:
-    """Return who keeps nginx from listening there."""
-    return [each for each in listeners_on(host, port) if not held_by(each, 0, str(NGINX))]
+def _listeners_besides_nginx(host: str, port: int) -> list[Listener]:
+    """Return the listeners that keep nginx from listening there."""
+    return [each for each in listeners_on(host, port) if not is_held_by(each, 0, str(NGINX))]
 
 
-def _loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
@@ -1020,10 +1177,10 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _is_somebodys(log: Path) -> bool:
-    """Whether a file that is to be nginx's log holds what neither our site nor another log of nginx's put there."""
+def _is_foreign_log(log: Path) -> bool:
+    """Whether the file that nginx is to log to holds what neither our site nor another site of nginx's has logged."""
     try:
-        # Only root can have made a link there: elsewhere the log is refused for that.
+        # A link here is root's, because a path that others can change is refused before.
         found = log.stat()
     except OSError:
         return False
@@ -1034,13 +1191,13 @@ def _is_somebodys(log: Path) -> bool:
     return found.st_size > 0 and not ours and log.parent != Path("/var/log/nginx")
 
 
-def _passable(directory: Path, group: int) -> bool:
+def _is_passable(directory: Path, group: int) -> bool:
     try:
         with rights_at(str(directory)):
-            seen = directory.stat()
+            info = directory.stat()
     except OSError:
         return True
-    return bool(seen.st_mode & 0o001 or (seen.st_gid == group and seen.st_mode & 0o010))
+    return bool(info.st_mode & 0o001 or (info.st_gid == group and info.st_mode & 0o010))
 
 
 def _os_release() -> dict[str, str]:
@@ -1090,54 +1247,54 @@ def main() -> None:
                 "required": True,
                 "choices": ["venv", "server", "supervisor", "users", "proxy", "pypirc", "client"],
             },
-            "host": {"type": "str", "default": "127.0.0.1"},
-            "port": {"type": "int", "default": 3141},
-            "url": {"type": "str", "default": "http://127.0.0.1:3141"},
-            "python": {"type": "str", "default": "python3"},
-            "again": {"type": "str", "default": "ansible-playbook wheelhouse.devpi.site"},
-            "venv_path": {"type": "str", "default": "/opt/devpi/venv"},
-            "server_user": {"type": "str", "default": "devpi"},
-            "server_dir": {"type": "path", "default": "/var/lib/devpi"},
-            # A name with secret in it would make its value one, which no message may show.
-            "signing_file": {"type": "path", "default": ""},
-            "supervisor_program": {"type": "str", "default": "devpi"},
-            "server_config": {"type": "path", "default": "/etc/xdg/devpi-server/devpi-server.yml"},
-            "credentials_dir": {"type": "path", "default": "/etc/devpi/credentials"},
-            "root_password": {"type": "str", "default": "", "no_log": True},
-            "first_index": {"type": "str", "default": ""},
-            # With all their options, Ansible would take longer for a thousand users than all that is done with them.
+            "host": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+            "url": {"type": "str", "required": True},
+            "python": {"type": "str", "required": True},
+            "again": {"type": "str", "required": True},
+            "venv_path": {"type": "str", "required": True},
+            "server_user": {"type": "str", "required": True},
+            "server_dir": {"type": "path", "required": True},
+            # Ansible would hide the value of an option with "secret" in its name from all messages.
+            "signing_file": {"type": "path", "required": True},
+            "supervisor_program": {"type": "str", "required": True},
+            "server_config": {"type": "path", "required": True},
+            "credentials_dir": {"type": "path", "required": True},
+            "root_password": {"type": "str", "required": True, "no_log": True},
+            "first_index": {"type": "str", "required": True},
+            # Without suboptions: to check a thousand users by them, Ansible would take longer than this module does.
             "users": {"type": "list", "elements": "dict", "required": True},
-            "ca_bundle": {"type": "path", "default": ""},
-            "owner": {"type": "str", "default": "root"},
-            "proxied": {"type": "bool", "default": False},
-            "private": {"type": "bool", "default": False},
-            "worker_ports": {"type": "list", "elements": "int", "default": []},
-            "proxies_elsewhere": {"type": "list", "elements": "str", "default": []},
-            "proxy_names": {"type": "list", "elements": "str", "default": []},
-            "proxy_manage": {"type": "str", "choices": ["package", "site"], "default": "package"},
-            "proxy_certificate": {"type": "path", "default": ""},
-            "proxy_key": {"type": "path", "default": "", "no_log": False},
-            "proxy_ca": {"type": "path", "default": ""},
-            "proxy_group": {"type": "str", "default": "www-data"},
-            "proxy_access_log": {"type": "path", "default": ""},
-            "proxy_networks": {"type": "list", "elements": "str", "default": []},
-            "program_log": {"type": "path", "default": "/var/log/supervisor/devpi.log"},
+            "ca_bundle": {"type": "path", "required": True},
+            "owner": {"type": "str", "required": True},
+            "proxied": {"type": "bool", "required": True},
+            "private": {"type": "bool", "required": True},
+            "worker_ports": {"type": "list", "elements": "int", "required": True},
+            "proxies_elsewhere": {"type": "list", "elements": "str", "required": True},
+            "proxy_names": {"type": "list", "elements": "str", "required": True},
+            "proxy_manage": {"type": "str", "choices": ["package", "site"], "required": True},
+            "proxy_certificate": {"type": "path", "required": True},
+            "proxy_key": {"type": "path", "required": True, "no_log": False},
+            "proxy_ca": {"type": "path", "required": True},
+            "proxy_group": {"type": "str", "required": True},
+            "proxy_access_log": {"type": "path", "required": True},
+            "proxy_networks": {"type": "list", "elements": "str", "required": True},
+            "program_log": {"type": "path", "required": True},
             # An option of it or a variable of the environment may have a password in it.
-            "server_given": {"type": "str", "default": "", "no_log": True},
-            "min_memory": {"type": "int", "default": 256},
-            "min_disk": {"type": "int", "default": 500},
+            "server_given": {"type": "str", "required": True, "no_log": True},
+            "min_memory": {"type": "int", "required": True},
+            "min_disk": {"type": "int", "required": True},
         },
         supports_check_mode=True,
     )
     use_system_programs(module)
     preflight = Preflight(module)
-    seen = preflight.look()
+    result = preflight.inspect()
     if preflight.problems:
         lines = "".join(f"\n- {problem}" for problem in preflight.problems)
         module.fail_json(
             msg=f"Nothing was changed. Before devpi can be deployed here:{lines}", problems=preflight.problems
         )
-    module.exit_json(changed=False, **seen)
+    module.exit_json(changed=False, **result)
 
 
 if __name__ == "__main__":

@@ -1,3 +1,6 @@
+# Copyright: The wheelhouse.devpi authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A plugin of devpi-server: nginx reaches the server by a socket in a directory that no other account can enter.
 
 While a server restarts, any account of the host can take its port, and would be sent the passwords that nginx hands
@@ -58,7 +61,9 @@ def listen(path, application):
     :param application: the web application that answers.
     """
     xom = application.registry["xom"]
-    xom.thread_pool.register(NginxSocket(path, OutsideURLMiddleware(application, xom), xom.config.waitress_info["kwargs"]))
+    xom.thread_pool.register(
+        NginxSocket(path, OutsideURLMiddleware(application, xom), xom.config.waitress_info["kwargs"])
+    )
 
 
 class NginxSocket:
@@ -89,7 +94,7 @@ def opened(path):
         new.bind(path)
         os.chmod(path, 0o660)
     except OSError as error:
-        raise Fatal(f"{path} (--nginx-socket) cannot be made: {error.strerror}")
+        raise Fatal(f"{path} (--nginx-socket) cannot be made: {error.strerror}") from None
     return new
 
 

@@ -1,3 +1,6 @@
+# Copyright: The wheelhouse.devpi authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A plugin of devpi-server: where a disk has no room left, the answer says so, and nothing stays that takes more of it.
 
 devpi-server by itself answers 500 without a reason, and leaves the part of a release file that it could write, under a
@@ -32,7 +35,7 @@ def devpiserver_pyramid_configure(config, pyramid_config):
 
 
 def tween_full_disk(handler, registry):
-    """Return what answers a request in the place of `handler`: 507 where that fails for want of room, and else the same."""
+    """Return what answers a request in the place of `handler`: 507 where that fails for want of room, else the same."""
 
     def answer(request):
         try:
@@ -44,7 +47,7 @@ def tween_full_disk(handler, registry):
             removed = remove_own_parts(registry["full_disk_files"])
             request.log.error("nothing was stored; parts that were removed: %s", removed)
             return HTTPInsufficientStorage(
-                "The server has no room left on its disk, and nothing of this was stored. Send it again once there is room.",
+                "The server has no room left on its disk, and nothing of this was stored. Send it again when there is.",
             )
 
     return answer
@@ -63,8 +66,8 @@ def is_for_want_of_room(error):
 def remove_own_parts(directory):
     """Remove what this thread has written and no transaction owns any more, and return the paths.
 
-    devpi-server's `filestore_fs` names a file that is not yet committed PATH-DIGEST-tmp, with the SHA-256 of the path, the
-    process and the thread for the digest. This thread's transaction is over, so what has its name is left over.
+    devpi-server's `filestore_fs` names a file that is not yet committed PATH-DIGEST-tmp, with the SHA-256 of the path,
+    the process and the thread for the digest. This thread's transaction is over, so what has its name is left over.
 
     :param directory: of the release files.
     """

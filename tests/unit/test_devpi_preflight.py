@@ -1,4 +1,4 @@
-"""The module preflight: what it refuses, all at once and without a change. Whole hosts are the scenario faults'."""
+"""The module devpi_preflight: what it refuses, all at once and without a change. Whole hosts: the scenario faults."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import os
 import pwd
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.wheelhouse.devpi.plugins.module_utils import (
@@ -22,24 +24,28 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils import (
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._arguments import completed
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._declared import USER_OPTIONS
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import held_by, listeners_on
-from ansible_collections.wheelhouse.devpi.plugins.modules import preflight
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import is_held_by, listeners_on
+from ansible_collections.wheelhouse.devpi.plugins.modules import devpi_preflight
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
+ROOT = {"name": "root", "indexes": [{"name": "pypi", "type": "mirror"}]}
+EXAMPLE = yaml.safe_load(devpi_preflight.EXAMPLES)[0]["wheelhouse.devpi.devpi_preflight"]
 
 
 @pytest.fixture
 def look(monkeypatch, capsys, tmp_path):
     """Return what runs the module as root would, on a server directory that does not exist yet."""
-    monkeypatch.setattr(preflight.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(devpi_preflight.os, "geteuid", lambda: 0)
     if os.getuid() != 0:
-        for each in (_environment, _home, _paths, _pypirc_file, _server_directory, preflight):
+        for each in (_environment, _home, _paths, _pypirc_file, _server_directory, devpi_preflight):
             monkeypatch.setattr(each, "acting_as", lambda _account: contextlib.nullcontext())
 
     def run(*roles, **options):
         parameters = {
+            **EXAMPLE,
             "roles": list(roles),
             "users": [],
+            "first_index": "",
             "owner": ME,
             "server_dir": str(tmp_path / "server"),
             "server_config": str(tmp_path / "devpi-server.yml"),
@@ -49,14 +55,14 @@ def look(monkeypatch, capsys, tmp_path):
             **options,
         }
         with patch_module_args(parameters), pytest.raises(SystemExit):
-            preflight.main()
+            devpi_preflight.main()
         return json.loads(capsys.readouterr().out)
 
     return run
 
 
 def test_all_problems_are_told_at_once(look):
-    users = [{"name": "a b", "indexes": [{"name": "dev", "bases": ["root/pipy"]}]}]
+    users = [{"name": "a b", "indexes": [{"name": "dev", "bases": ["root/pipy"]}]}, ROOT]
     said = look("users", "pypirc", port=70000, owner="nobody-here", users=users, first_index="team/dev")
     assert said["failed"]
     for words in (
@@ -104,13 +110,49 @@ def test_what_is_right_is_told_to_the_roles(look, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         free = probe.getsockname()[1]
-    users = [{"name": "team", "indexes": [{"name": "dev", "bases": ["root/pypi"]}]}]
+    users = [{"name": "team", "indexes": [{"name": "dev", "bases": ["root/pypi"]}]}, ROOT]
     said = look("users", "pypirc", port=free, users=users, first_index="team/dev")
     assert not said.get("failed"), said["msg"]
     assert said["server_url"] == ""
     assert said["server_initialised"] is False
     assert said["owner_home"] == pwd.getpwnam(ME).pw_dir
     assert list(tmp_path.iterdir()) == []
+
+
+class Module:
+    """What the facts need of an AnsibleModule."""
+
+    def __init__(self, directory, user):
+        paths = {"server_dir": "server", "server_config": "devpi-server.yml", "venv_path": "venv"}
+        self.params = {name: str(directory / path) for name, path in paths.items()}
+        self.params.update(roles=["server"], server_user=user, signing_file="", supervisor_program="devpi", users=[])
+
+    def sha1(self, path):
+        return "digest" if Path(path).exists() else None
+
+
+def test_what_is_there_of_a_server_is_told_to_the_roles(tmp_path):
+    def facts(user):
+        return devpi_preflight.Preflight(Module(tmp_path, user))._server_facts()
+
+    server, config = tmp_path / "server", tmp_path / "devpi-server.yml"
+    seen = facts("devpi-to-come")
+    assert (seen["server_user_exists"], seen["server_group"]) == (False, "devpi-to-come")
+    assert (seen["server_dir_attributes"], seen["server_open_files"], seen["server_config_digest"]) == ([], [], "")
+    assert (seen["secret_keeper"], seen["environment_path"]) == ("devpi-to-come", "")
+    (tmp_path / "venvs" / "0a").mkdir(parents=True)
+    (tmp_path / "venv").symlink_to("venvs/0a")
+    server.mkdir(mode=0o755)
+    (server / ".sqlite").touch(0o644)
+    config.write_text("devpi-server:\n  secretfile: /a\n")
+    seen = facts(ME)
+    assert (seen["server_user_exists"], seen["server_dir_attributes"][:2]) == (True, ["0755", ME])
+    assert seen["server_open_files"] == [f"{server}/.sqlite"]
+    assert seen["server_config_digest"] == "digest"
+    assert not seen["server_config_conceals"]
+    assert seen["environment_path"] == f"{tmp_path}/venvs/0a"
+    config.write_text("devpi-server:\n  ldap_password: x\n")
+    assert facts(ME)["server_config_conceals"]
 
 
 def test_a_port_that_somebody_else_holds_names_the_holder(look, tmp_path):
@@ -124,7 +166,7 @@ def test_a_port_that_somebody_else_holds_names_the_holder(look, tmp_path):
 
 
 def test_only_root_can_run_most_roles(look, monkeypatch):
-    monkeypatch.setattr(preflight.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(devpi_preflight.os, "geteuid", lambda: 1000)
     [problem] = look("venv", "pypirc")["problems"]
     assert problem.endswith("set become: true (ansible_become)")
 
@@ -145,12 +187,12 @@ def test_a_role_without_the_environment_it_stands_on_is_refused(look, tmp_path):
 def test_where_the_last_deployment_listens_is_read_from_its_configuration(tmp_path, text, address):
     config = tmp_path / "devpi-server.yml"
     config.write_text(text)
-    assert preflight._configured_address(str(config)) == address
-    assert preflight._configured_address(str(tmp_path / "none")) == ("", 0)
+    assert devpi_preflight._configured_address(str(config)) == address
+    assert devpi_preflight._configured_address(str(tmp_path / "none")) == ("", 0)
 
 
 def test_more_workers_than_there_is_memory_for_are_refused(look, monkeypatch):
-    monkeypatch.setattr(preflight, "_available_memory", lambda: 500)
+    monkeypatch.setattr(devpi_preflight, "_available_memory", lambda: 500)
     options = {"proxied": True, "proxy_names": ["index.example.com"]}
     words = "devpi_server_workers starts 8 more processes of 64 MB each"
     assert any(words in each for each in look("supervisor", worker_ports=[*range(39000, 39008)], **options)["problems"])
@@ -243,7 +285,9 @@ def test_certificate_for_other_names_is_refused(look, pair):
     assert ["is not for 192.0.2.11" in each for each in found] == [False, True]
 
 
-@pytest.mark.parametrize(("file", "refused"), [("/etc/nginx/sites-enabled/shop", True), (preflight.OUR_SITE, False)])
+@pytest.mark.parametrize(
+    ("file", "refused"), [("/etc/nginx/sites-enabled/shop", True), (devpi_preflight.OUR_SITE, False)]
+)
 def test_name_of_another_site_is_refused(look, monkeypatch, tmp_path, file, refused):
     printed = (
         f"# configuration file {file}:\nserver {{ listen 443 ssl; server_name shop.example.com Index.example.com; }}"
@@ -251,7 +295,7 @@ def test_name_of_another_site_is_refused(look, monkeypatch, tmp_path, file, refu
     nginx = tmp_path / "nginx"
     nginx.write_text(f"#!/bin/sh\ncat <<'END'\n{printed}\nEND\n")
     nginx.chmod(0o755)
-    monkeypatch.setattr(preflight, "NGINX", nginx)
+    monkeypatch.setattr(devpi_preflight, "NGINX", nginx)
     said = look("proxy", proxied=True, proxy_manage="site", proxy_names=["packages.example.com", "index.example.com"])
     found = [each for each in said["problems"] if file in each]
     assert [each.startswith("devpi_proxy_names has index.example.com, and so has another site") for each in found] == (
@@ -289,7 +333,7 @@ def test_log_in_the_place_of_somebodys_file_is_refused(look, tmp_path, monkeypat
     if content is not None:
         log.write_text(content)
     (tmp_path / "site").write_text(site.format(log=log))
-    monkeypatch.setattr(preflight, "OUR_SITE", str(tmp_path / "site"))
+    monkeypatch.setattr(devpi_preflight, "OUR_SITE", str(tmp_path / "site"))
     found = look("proxy", proxied=True, proxy_access_log=str(log), proxy_names=["x.example.com"])["problems"]
     assert [f"{log} is there on" in each for each in found if each.startswith("devpi_proxy_access_log")] == [
         True
@@ -308,7 +352,7 @@ def test_process_that_calls_itself_nginx_is_no_nginx():
             port = int(other.stdout.readline())
             found = listeners_on("127.0.0.1", port)
             other.communicate("")
-        assert [held_by(each, 0, str(preflight.NGINX)) for each in found] == [False]
+        assert [is_held_by(each, 0, str(devpi_preflight.NGINX)) for each in found] == [False]
 
 
 def test_stranger_on_the_port_is_named_where_users_are_all_that_is_wanted(look):

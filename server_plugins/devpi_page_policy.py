@@ -1,7 +1,10 @@
+# Copyright: The wheelhouse.devpi authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A plugin of devpi-server: browsers run the scripts of devpi-web and no others, and none in what somebody uploaded.
 
-All pages have the origin of the login page. Without this, uploaded documentation and links of a package's metadata could
-act there in the name of whoever looks at them.
+All pages have the origin of the login page. Without this, uploaded documentation and links of a package's metadata
+could act there in the name of whoever looks at them.
 """
 
 import base64

@@ -1,3 +1,6 @@
+# Copyright: The wheelhouse.devpi authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A plugin of devpi-server: whoever guesses passwords waits, a token stays at its indexes, and a refusal says why.
 
 devpi-server by itself tries as many passwords as it is sent, and shows the first page with all users to each token.
@@ -34,9 +37,7 @@ GUESSES = 10
 AGAIN = 0.05
 # Whose guesses are known at a time; then those that have been quiet for the longest are forgotten.
 ADDRESSES = 10_000
-TOKEN_USER = (
-    "__token__ is no user here: give the name of the devpi user as the user and the token as the password"
-)
+TOKEN_USER = "__token__ is no user here: give the name of the devpi user as the user and the token as the password"  # noqa: S105 - a message
 WRONG_PATH = "a token that is bound to indexes or projects reads these alone"
 NO_WRITING = "this token may read and nothing else"
 TOO_LONG = "a password has 4096 characters at the most"
@@ -233,7 +234,7 @@ def is_guess(request, credentials):
 
 
 def is_token(request, text):
-    """Return whether it has the form of a token. devpi-tokens looks at each of these, and no password is tried with it."""
+    """Return whether it has the form of a token. devpi-tokens looks at each of these, and at no password then."""
     try:
         request.devpi_token_utility.deserialize(text)
     except Exception:  # of any kind, and where that plugin is not installed

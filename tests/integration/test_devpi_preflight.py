@@ -1,4 +1,4 @@
-"""The module preflight on this machine, with a real devpi-server; whole hosts are looked at by the scenario faults."""
+"""The module devpi_preflight on this machine, with a real devpi-server; whole hosts are the scenario faults'."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
+from ansible_collections.wheelhouse.devpi.plugins.modules import devpi_preflight
 from conftest import HASH
 
 if TYPE_CHECKING:
     from conftest import Devpi, Result
+
+
+EXAMPLE = yaml.safe_load(devpi_preflight.EXAMPLES)[0]["wheelhouse.devpi.devpi_preflight"]
 
 
 @pytest.fixture
@@ -25,7 +30,9 @@ def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
 def look(devpi: Devpi, directory: Path, *roles: str, **options: Any) -> Result:
     """Look whether the roles could be run, with the server of the tests as the one that runs already."""
     arguments: dict[str, Any] = {
+        **EXAMPLE,
         "roles": list(roles),
+        "first_index": "",
         "port": int(devpi.url.rpartition(":")[2]),
         "url": devpi.url,
         "venv_path": os.environ["DEVPI_TEST_VENV"],
@@ -38,7 +45,7 @@ def look(devpi: Devpi, directory: Path, *roles: str, **options: Any) -> Result:
         **options,
     }
     before = devpi.tree()
-    predicted, real = (devpi.run("preflight", arguments, check) for check in (True, False))
+    predicted, real = (devpi.run("devpi_preflight", arguments, check) for check in (True, False))
     assert predicted.values == real.values
     assert devpi.tree() == before
     assert not real.values.get("changed")
