@@ -362,6 +362,14 @@ class SecretFile(Place):
     def __init__(self, path: str, account: pwd.struct_passwd | None, user: str) -> None:
         super().__init__("devpi_server_secret_file", path, account, user)
 
+    def exists(self) -> bool:
+        """Whether something is there; not where nobody may look."""
+        try:
+            with self.rights():
+                return os.path.lexists(self.path)
+        except (ServerDirectoryError, OSError):
+            return False
+
     def problems(self) -> list[str]:
         """Return why the file cannot hold the secret, each with the way out; nothing where it does or can be made."""
         try:

@@ -307,6 +307,16 @@ secret_keeper:
   returned: success
   type: str
   sample: devpi
+secret_exists:
+  description: Whether the secret is there.
+  returned: success
+  type: bool
+server_config_attributes:
+  description: Mode, owner and group of the configuration file; empty where there is none.
+  returned: success
+  type: list
+  elements: str
+  sample: ["0640", root, devpi]
 server_config_digest:
   description: The SHA-1 of the configuration file; empty where there is none.
   returned: success
@@ -320,6 +330,11 @@ environment_path:
   returned: success
   type: str
   sample: /opt/devpi/venvs/0123456789abcdef
+supervisor_files:
+  description: The SHA-1 of each file in the directory of supervisor's programs that root alone can read, by name.
+  returned: success
+  type: dict
+  sample: {devpi: 356a192b7913b04c54574d18c28d46e6395428ab}
 supervisor_workers:
   description: The programs of supervisor that answer reads beside the server, by the files that role supervisor made.
   returned: success
@@ -365,7 +380,7 @@ from typing import Any, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils import _program_file, _writable
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as, group_name
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as, attributes, group_name
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._apt import refresh
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._arguments import completed, disagreements
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._checks import open_upload_problems, problems
@@ -562,9 +577,16 @@ class Preflight:
             "server_dir_hangs": directory.lacks_parent(),
             "server_open_files": directory.files_readable_by_others(),
             "secret_keeper": user if inside else secret.whose_rights(),
+            "secret_exists": self._secret.exists(),
+            "server_config_attributes": _attributes(config),
             "server_config_digest": self.module.sha1(str(config)) or "",
             "server_config_conceals": bool(SECRET.search(text)),
             "environment_path": os.path.realpath(link) if link.exists() else "",
+            "supervisor_files": {
+                path.stem: self.module.sha1(str(path))
+                for path in _program_file.PROGRAMS.glob("*.conf")
+                if _attributes(path) == ["0600", "root", "root"]
+            },
             "supervisor_workers": sorted(_program_file.workers_of(self.params["supervisor_program"])),
         }
 
@@ -1198,6 +1220,17 @@ def _is_passable(directory: Path, group: int) -> bool:
     except OSError:
         return True
     return bool(info.st_mode & 0o001 or (info.st_gid == group and info.st_mode & 0o010))
+
+
+def _attributes(path: Path) -> list[str]:
+    """Return mode, owner and group of a file of root's; nothing where it is not there or no file."""
+    try:
+        info = path.lstat()
+    except OSError:
+        return []
+    if not stat.S_ISREG(info.st_mode):
+        return []
+    return list(attributes(stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid).values())
 
 
 def _os_release() -> dict[str, str]:

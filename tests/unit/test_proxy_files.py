@@ -21,7 +21,7 @@ USER = pwd.getpwuid(os.geteuid()).pw_name
 GROUP = grp.getgrgid(os.getegid()).gr_name
 PLAYED_NGINX = """#!/bin/sh
 directory=$(dirname "$4")
-grep -q broken "$4" "$directory/conf.d/devpi.conf" || exit 0
+grep -q broken "$4" "$directory"/conf.d/*.conf || exit 0
 echo "[emerg] broken in $directory/x.conf" >&2
 exit 1
 """
@@ -239,6 +239,10 @@ def etc(tmp_path):
     program.write_text(PLAYED_NGINX)
     program.chmod(0o755)
     script = (FILES / "try-site.sh").read_text().replace("PATH=", f"PATH={program.parent}:")
+    # which a run that was killed has left
+    (tmp_path / "run" / "wheelhouse.devpi.nginx" / "conf.d").mkdir(parents=True)
+    (tmp_path / "run" / "wheelhouse.devpi.nginx" / "conf.d" / "left.conf").write_text("broken\n")
+    script = script.replace("/run/", f"{tmp_path}/run/")
     (tmp_path / "try-site.sh").write_text(script.replace("/etc/nginx/", f"{etc}/"))
     return etc
 
@@ -250,6 +254,7 @@ def test_site_is_tried_beside_the_one_that_is_there(etc, tmp_path, content):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == (content == "broken")
     assert (etc / "conf.d" / "devpi.conf").read_text() == "works\n"
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["wheelhouse.devpi.lock"]
     if content == "broken":
         assert "nginx does not accept its configuration; it goes on as before" in done.stderr
         assert f"[emerg] broken in {etc}/x.conf" in done.stderr

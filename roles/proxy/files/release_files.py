@@ -66,6 +66,8 @@ def open_below(directory: int, account: pwd.struct_passwd, gid: int, depth: int 
 
 def make(server: int, account: pwd.struct_passwd) -> None:
     """Make the directory with the account's rights, so that nobody else's is ever given to it."""
+    groups = os.getgroups()
+    os.setgroups([])
     os.setegid(account.pw_gid)
     os.seteuid(account.pw_uid)
     try:
@@ -74,6 +76,7 @@ def make(server: int, account: pwd.struct_passwd) -> None:
     finally:
         os.seteuid(os.getuid())
         os.setegid(os.getgid())
+        os.setgroups(groups)
 
 
 def main(*arguments: str) -> None:

@@ -6,9 +6,14 @@ set -eu
 umask 077
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 
-scratch=$(mktemp -d)
+exec 9>>/run/wheelhouse.devpi.lock
+flock --timeout 120 9
+# Only root reads it, for it holds the word that nginx says to itself. What a run that was killed left is removed.
+scratch=/run/wheelhouse.devpi.nginx
+rm -rf "$scratch"
 trap 'rm -rf "$scratch"' EXIT
 cp -a /etc/nginx/. "$scratch"
+chmod 700 "$scratch"
 # nginx takes what is relative from beside the file that it is given.
 sed -i "s#/etc/nginx/#$scratch/#g" "$scratch/nginx.conf"
 cp "$1" "$scratch/conf.d/devpi.conf"

@@ -1,8 +1,6 @@
 #!/bin/sh
 # Keeps a directory that lies in one of the account's: keep-directory.sh ACCOUNT GROUP MODE DIRECTORY
 # It is made, with what is missing above it, and its mode is set with the account's rights, for root follows nothing there.
-[ "${WHEELHOUSE-}" ] ||
-  exec /usr/bin/env -i WHEELHOUSE=1 PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 /bin/sh "$0" "$@"
 set -eu
 cd /
 account=$1 group=$2 mode=$3 directory=$4

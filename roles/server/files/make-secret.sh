@@ -1,8 +1,6 @@
 #!/bin/sh
 # Makes the secret that signs logins, a line of 32 random bytes, whole or not at all: make-secret.sh KEEPER ACCOUNT FILE
 # KEEPER is whose rights are used: root's, or the account's where it could change what leads to FILE.
-[ "${WHEELHOUSE-}" ] ||
-  exec /usr/bin/env -i WHEELHOUSE=1 PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 /bin/sh "$0" "$@"
 set -eu
 cd /
 umask 077

@@ -6,10 +6,10 @@
 # Makes a virtual environment whole, or not at all: as a draft beside its place, which the service's account tries, and
 # which is then renamed.
 #
-# Usage: make-environment.sh ENVIRONMENT PYTHON ACCOUNT
+# Usage: make-environment.sh ENVIRONMENT PYTHON ACCOUNT <INPUTS
 #
-# ENVIRONMENT is STORE/NAME, and STORE/.NAME.inputs has what it is made of: devpi.lock, and variables.json with variables
-# of the installation, which may be secret and are on no command line. Only root can change any of it.
+# ENVIRONMENT is STORE/NAME. The first line of INPUTS has variables of the installation as JSON, which may be secret, and
+# the rest is the lock.
 set -eu
 umask 022
 # Python takes modules from where it starts, which may be a directory that others can write to.
@@ -18,7 +18,8 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 environment=$1 python=$2 account=$3
 store=${environment%/*} name=${environment##*/}
-inputs=$store/.$name.inputs draft=$store/.$name.draft log=$store/.$name.log
+draft=$store/.$name.draft log=$store/.$name.log
+IFS= read -r variables
 
 die() {
   echo "$1, so what runs is left as it was, and the next run begins anew:" >&2
@@ -27,6 +28,7 @@ die() {
   exit 1
 }
 
+mkdir -p "$store"
 # Who works in the store holds this lock, and so does each program that it started, even after it was killed itself.
 (umask 077 && : >>"$store/.lock")
 exec 9>>"$store/.lock"
@@ -35,17 +37,16 @@ flock --timeout 900 9 || { echo "another deployment works in $store for 15 minut
 
 # So these are leftovers of runs that were killed. Which environments are needed is looked at anew after this.
 rm -rf "$store"/.*.draft "$store"/.*.log "$store"/.tidy-*
-trap 'rm -rf "$draft" "$log" "$inputs/variables.json"' EXIT
+trap 'rm -rf "$draft" "$log"' EXIT
 trap 'exit 1' HUP INT TERM
 
 # run PROGRAM [ARGUMENT...]: with the variables of the installation
 run() {
-  "$python" -I -S -c '
+  VARIABLES=$variables "$python" -I -S -c '
 import json, os, sys
-with open(sys.argv[1], encoding="utf-8") as file:
-    variables = json.load(file)
-os.execve(sys.argv[2], sys.argv[2:], {**os.environ, **{name: str(value) for name, value in variables.items()}})
-' "$inputs/variables.json" "$@" >"$log" 2>&1 || die "$1 could not make a new environment"
+variables = json.loads(os.environ.pop("VARIABLES"))
+os.execve(sys.argv[1], sys.argv[1:], {**os.environ, **{name: str(value) for name, value in variables.items()}})
+' "$@" >"$log" 2>&1 </dev/null || die "$1 could not make a new environment"
 }
 
 # try PROGRAM [ARGUMENT...]: with the account's rights, or nobody's where there is no such account yet, without any
@@ -71,7 +72,7 @@ echo 'relocatable = true' >>"$draft/pyvenv.cfg"
 
 # The lock names every dependency, so they are not looked for; what it lacks all the same comes out at the end. pip
 # installs uv, and uv the rest in a fraction of the time; where a lock does not name uv, pip installs it all.
-cp "$inputs/devpi.lock" "$draft/devpi.lock"
+cat >"$draft/devpi.lock"
 awk '/^uv *==/ { on = 1 } on { print } on && !/\\$/ { on = 0 }' "$draft/devpi.lock" >"$draft/uv.lock"
 # pip COMMAND [ARGUMENT...]: with the variables of the installation
 pip() {
