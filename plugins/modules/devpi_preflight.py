@@ -381,7 +381,6 @@ from typing import Any, Mapping
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils import _program_file, _writable
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._account import acting_as, attributes, group_name
-from ansible_collections.wheelhouse.devpi.plugins.module_utils._apt import refresh
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._arguments import completed, disagreements
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._checks import open_upload_problems, problems
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._client import (
@@ -413,6 +412,7 @@ from ansible_collections.wheelhouse.devpi.plugins.module_utils._listeners import
 )
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._module import UsersModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._nginx_sites import sites
+from ansible_collections.wheelhouse.devpi.plugins.module_utils._package_lists import refresh
 from ansible_collections.wheelhouse.devpi.plugins.module_utils._paths import (
     PathError,
     command_for,

@@ -15,7 +15,6 @@ COMMAND = re.compile(r"\b(chown|chmod|chgrp|rm|mv)\b", re.IGNORECASE)
 SAFE = {"command_for", "command_as", "_way_out"}
 # What is run with the account's rights, a draft of root's own, and what lies in a directory that only root can change
 KNOWN = {
-    "_apt.py": {"rm"},
     "_credentials.py": {"chmod"},
 }
 

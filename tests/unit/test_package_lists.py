@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.wheelhouse.devpi.plugins.module_utils import _apt
+from ansible_collections.wheelhouse.devpi.plugins.module_utils import _package_lists
 
 LOCKED = (
     "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 387 (python3)\n"
@@ -27,24 +27,24 @@ class Module:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test wait as long as a person does."""
-    monkeypatch.setattr(_apt.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(_package_lists.time, "sleep", lambda _seconds: None)
 
 
 def test_lists_that_another_program_refreshes_are_waited_for() -> None:
     module = Module(LOCKED, LOCKED, "")
-    assert _apt.refresh(module, ["-o", "X=1"]) == ""
+    assert _package_lists.refresh(module, ["-o", "X=1"]) == ""
     assert len(module.commands) == 3
     assert module.commands[0][:3] == ["apt-get", "-o", "X=1"]
 
 
 def test_program_that_keeps_them_for_ever_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_apt, "PATIENCE", 0)
-    problem = _apt.refresh(Module(LOCKED), [])
+    monkeypatch.setattr(_package_lists, "PATIENCE", 0)
+    problem = _package_lists.refresh(Module(LOCKED), [])
     assert "process 387 (python3)" in problem
     assert "sources" not in problem
 
 
 def test_sources_that_do_not_answer_are_told_at_once() -> None:
     module = Module("W: one\nE: Some index files failed to download.\n")
-    assert "Some index files failed to download.; a package is missing" in _apt.refresh(module, [])
+    assert "Some index files failed to download.; a package is missing" in _package_lists.refresh(module, [])
     assert len(module.commands) == 1
