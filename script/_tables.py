@@ -123,8 +123,8 @@ def filled(path: Path, name: str, content: str) -> str:
 def documents() -> Iterator[tuple[Path, str]]:
     """Yield each document with the text that it should have."""
     for role in ROLES:
-        # What common reads of other roles it reads where they are in the play.
-        told = "" if role == SHARED else reads(role)
+        # What common reads of other roles it reads where they are in the play, and checks, without any of its own, all.
+        told = "" if role == SHARED or not options(role) else reads(role)
         content = "\n\n".join(filter(None, ["\n".join(table(role)), told]))
         if content:
             path = ROOT / "roles" / role / "README.md"

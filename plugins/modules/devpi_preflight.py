@@ -478,10 +478,9 @@ class Preflight:
             self.problems.append("the roles change the system and so need root; set become: true (ansible_become)")
             return result
         if self.roles & {"venv", "server", "supervisor", "proxy"}:
-            self._check_operating_system()
             self._check_ca_bundle()
-        if not self.problems:
-            result["missing_packages"] = self._find_missing_packages()
+            if self._is_supported():
+                result["missing_packages"] = self._find_missing_packages()
         if "supervisor" in self.roles:
             self.problems.extend(
                 _program_file.problems_on_host(self.params["supervisor_program"], self.params["program_log"])
@@ -629,15 +628,18 @@ class Preflight:
                 "wanted of it into devpi_server_options"
             )
 
-    def _check_operating_system(self) -> None:
+    def _is_supported(self) -> bool:
+        """Whether the roles know this operating system, and so its packages."""
         release = _os_release()
         name, oldest = SUPPORTED.get(release.get("ID", ""), ("", (0,)))
         version = tuple(int(part) for part in re.findall(r"\d+", release.get("VERSION_ID", "")))
-        if not name or (version and version < oldest):
+        supported = bool(name) and not (version and version < oldest)
+        if not supported:
             self.problems.append(
                 f"{release.get('PRETTY_NAME', 'this operating system')} (/etc/os-release) is not supported; "
                 "use Debian 11 or newer, or Ubuntu 20.04 or newer"
             )
+        return supported
 
     def _check_ca_bundle(self) -> None:
         bundle = self.params["ca_bundle"]
