@@ -152,7 +152,7 @@ def environment() -> dict[str, str]:
 
 
 ROWS = (
-    ("fresh", "fresh deployment, s", 0.55, ""),
+    ("fresh", "fresh deployment, s", 0.6, ""),
     ("again", "second run, s", None, "≤ 8"),
     ("tasks", "second run, tasks on the host", None, "≤ 16"),
     ("ready", "start to ready, s", None, "≤ 3"),
