@@ -26,17 +26,18 @@ from test_devpi_package import sdist, wheel
 if TYPE_CHECKING:
     from conftest import Devpi
 
+# What differs between devpi-servers is tested module by module.
+pytestmark = pytest.mark.once
+
 # What stands in the examples of all modules, and what is put in its place. A variable vault_x gets the value CANARY-x.
 PLACES = {"http://127.0.0.1:3141": "{url}", "/etc/devpi/credentials": "{directory}/credentials"}
 NOWHERE = "http://127.0.0.1:9"
 
 # What a variant changes of an example: options of the module, keywords of the task. They run in this order.
-REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "unknown_key": ({"no_such_option": True}, {}),
     "no_server": ({"url": NOWHERE}, {}),
     "wrong_password": ({"password": "CANARY-wrong"}, {}),
-}
-TAKEN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "check": ({}, {"check_mode": True}),
     "real": ({}, {}),
     "again": ({}, {}),
@@ -147,7 +148,6 @@ class Played:
 
     output: str
     secrets: list[str]
-    variants: list[str]
     tasks: list[dict[str, Any]]
     results: dict[str, Any]
 
@@ -175,7 +175,7 @@ class Played:
 
     def moved(self, number: int, variant: str) -> bool:
         """Whether the server's serial number moved, as it does with every change there."""
-        order = ["before", *self.variants]
+        order = ["before", *VARIANTS]
         before = self.results[f"serial_{number}_{order[order.index(variant) - 1]}"]
         return bool(before != self.results[f"serial_{number}_{variant}"])
 
@@ -183,7 +183,7 @@ class Played:
 Plays = Callable[[str], Played]
 
 
-def tasks_of(number: int, task: dict[str, Any], variants: list[str]) -> Iterator[dict[str, Any]]:
+def tasks_of(number: int, task: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield an example in the variants, with a look at the server's serial number before and after each."""
     action = action_of(task)
     if not action:
@@ -191,8 +191,7 @@ def tasks_of(number: int, task: dict[str, Any], variants: list[str]) -> Iterator
         return
     serial = "{{ (lookup('ansible.builtin.url', server ~ '/+status', **as_json) | from_json).result.serial }}"
     yield {"ansible.builtin.set_fact": {f"serial_{number}_before": serial}}
-    for variant in variants:
-        options, keywords = {**REFUSED, **TAKEN}[variant]
+    for variant, (options, keywords) in VARIANTS.items():
         result = f"result_{number}_{variant}"
         yield {**task, action: {**task[action], **options}, **keywords, "register": result, "ignore_errors": True}
         yield {"ansible.builtin.set_fact": {f"serial_{number}_{variant}": serial}}
@@ -200,7 +199,7 @@ def tasks_of(number: int, task: dict[str, Any], variants: list[str]) -> Iterator
             yield {"ansible.builtin.set_fact": {task["register"]: f"{{{{ {result} }}}}"}, "no_log": True}
 
 
-def play(devpi: Devpi, module: str, directory: Path, variants: list[str]) -> Played:
+def play(devpi: Devpi, module: str, directory: Path) -> Played:
     """Run all examples of a module as one play."""
     case = CASES.get(module, Case())
     devpi.reset()
@@ -212,7 +211,7 @@ def play(devpi: Devpi, module: str, directory: Path, variants: list[str]) -> Pla
     for there, place in {**PLACES, **case.places}.items():
         text = text.replace(there, place.format(url=devpi.url, directory=directory))
     examples = yaml.safe_load(text)
-    tasks = [each for number, task in enumerate(examples) for each in tasks_of(number, task, variants)]
+    tasks = [each for number, task in enumerate(examples) for each in tasks_of(number, task)]
     names = [name for task in tasks for name in [task.get("register"), *task.get("ansible.builtin.set_fact", {})]]
     kept = {name: f"{{{{ {name} }}}}" for name in names if name and re.match("(result|serial)_", name)}
     file = directory / "results.json"
@@ -238,15 +237,13 @@ def play(devpi: Devpi, module: str, directory: Path, variants: list[str]) -> Pla
     output = process.stdout + process.stderr
     assert process.returncode == 0, output
     secrets = [path.read_text().strip() for path in credentials.iterdir()]
-    return Played(output, ["CANARY", *secrets], variants, examples, json.loads(file.read_text()))
+    return Played(output, ["CANARY", *secrets], examples, json.loads(file.read_text()))
 
 
 @pytest.fixture(scope="module")
-def plays(running_devpi: Devpi, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Plays:
-    """Play the examples of a module when they are first looked at, in the variants that the chosen tests need."""
-    chosen = [item for item in request.session.items if item.path == request.path]
-    variants = [*(REFUSED if any(item.get_closest_marker("once") for item in chosen) else ()), *TAKEN]
-    return functools.cache(lambda module: play(running_devpi, module, tmp_path_factory.mktemp(module), variants))
+def plays(running_devpi: Devpi, tmp_path_factory: pytest.TempPathFactory) -> Plays:
+    """Play the examples of a module when they are first looked at."""
+    return functools.cache(lambda module: play(running_devpi, module, tmp_path_factory.mktemp(module)))
 
 
 @pytest.fixture
@@ -290,7 +287,6 @@ def test_it_returns_what_it_says(played: Played, module: str, number: int, name:
         assert {key for key, value in told.items() if value["returned"] in ("always", "success")} <= set(result)
 
 
-@pytest.mark.once
 @of_each_example
 def test_a_wrong_password_is_refused(played: Played, module: str, number: int, name: str) -> None:
     message = played.failed(number, "wrong_password")
@@ -300,13 +296,11 @@ def test_a_wrong_password_is_refused(played: Played, module: str, number: int, n
     assert f" for {options.get('username', 'root')}; " in message
 
 
-@pytest.mark.once
 @of_each_example
 def test_a_server_that_does_not_answer_is_named(played: Played, module: str, number: int, name: str) -> None:
     assert f" {NOWHERE}/" in played.failed(number, "no_server")
 
 
-@pytest.mark.once
 @of_each_example
 def test_an_unknown_key_is_named(played: Played, module: str, number: int, name: str) -> None:
     message = played.failed(number, "unknown_key")
