@@ -231,23 +231,25 @@ def integration() -> Iterator[Check | list[Check]]:
     folder = "tests/integration"
     # It loads plugins as Ansible does, and not as Python.
     alone = f"{folder}/test_release.py"
+    # It makes environments of its own.
+    role_venv = f"{folder}/test_role_venv.py"
     with_tokens = (
         "test_devpi_token.py",
         "test_devpi_token_info.py",
-        "test_role_venv.py",
         "test_bound_tokens.py",
         "test_examples.py and devpi_token",
     )
     of_6 = ("test_server_scripts.py", "test_server_plugins.py", "test_server_settings.py")
-    most = [folder, *(f"--ignore={folder}/{file}" for file in with_tokens[:-1]), f"--ignore={alone}"]
+    others = [f"--ignore={file}" for file in (alone, role_venv)]
+    most = [folder, *(f"--ignore={folder}/{file}" for file in with_tokens[:-1]), *others]
     # What does not depend on the server is tested once; what the roles install is 6.
     chosen = {
         "devpi": most,
         "devpi of Python 3.8": [*most, "-m", "not once"],
         "devpi 7": [*most, "-m", "not once", *(f"--ignore={folder}/{file}" for file in of_6)],
-        "devpi with tokens": [folder, f"--ignore={alone}", "-k", " or ".join(with_tokens)],
+        "devpi with tokens": [folder, *others, "-k", " or ".join(with_tokens)],
     }
-    tests = []
+    tests = [pytest("role venv", role_venv)]
     for name, (python, locks) in servers.items():
         if not python:
             continue

@@ -36,7 +36,7 @@ print(urllib.request.urlopen(request).read().decode())
 POINTS = (
     ("wheelhouse.devpi.common : Install ", 0.8),
     ("wheelhouse.devpi.common : Install ", 4),
-    ("wheelhouse.devpi.venv : Lay down the variables", 0.1),
+    ("wheelhouse.devpi.venv : Lay down the plugins", 0.3),
     ("wheelhouse.devpi.venv : Make the environment", 0.8),
     ("wheelhouse.devpi.venv : Make the environment", 2.5),
     ("wheelhouse.devpi.venv : Make the environment", 4.5),

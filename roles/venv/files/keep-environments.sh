@@ -3,24 +3,35 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Removes the environments that nobody needs, and what runs that were killed left, and says which. What a link leads to
-# stays, what a program runs of, and of the others those that a link led to last.
+# Removes the environments that nobody needs, and what runs that were killed left, and says which environments. What a link
+# leads to stays, what a program runs of, and of the others those that a link led to last.
 #
-# Usage: keep-environments.sh STORE KEEP LINK KEEPER
+# Usage: keep-environments.sh [--check] STORE KEEP LINK KEEPER ENVIRONMENT
 #
-# KEEP is how many of the others stay; when nothing is left to be done STORE/.tidy-KEEP says so. Beside LINK may lie an
-# environment that an earlier release of the collection made; KEEPER is the account that can change that directory, empty
-# where root alone can.
+#   --check      changes nothing, and says what would be removed once LINK leads to ENVIRONMENT
+#   KEEP         how many of the others stay; when nothing is left to be done STORE/.tidy-KEEP says so
+#   LINK         beside it may lie an environment that an earlier release of the collection made
+#   KEEPER       the account that can change that directory, empty where root alone can
 set -eu
 cd /
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
-store=$1 keep=$2 link=$3 keeper=$4
+check=
+if [ "$1" = --check ]; then
+  check=yes
+  shift
+fi
+store=$1 keep=$2 link=$3 keeper=$4 environment=$5
 tidy=yes
 
-(umask 077 && : >>"$store/.lock")
-exec 9>>"$store/.lock"
-flock --timeout 900 9 || { echo "another deployment works in $store for 15 minutes; wait until it has ended" >&2; exit 1; }
+# A check of a bare host
+[ -d "$store" ] || exit 0
+if [ -z "$check" ]; then
+  (umask 077 && : >>"$store/.lock")
+  exec 9>>"$store/.lock"
+  flock --timeout 900 9 ||
+    { echo "another deployment works in $store for 15 minutes; wait until it has ended" >&2; exit 1; }
+fi
 
 # as_keeper PROGRAM [ARGUMENT...]
 as_keeper() {
@@ -29,28 +40,36 @@ as_keeper() {
   fi 9>&-
 }
 
-needed=' '
+needed=" ${environment##*/} "
 for record in "$store"/.links/*; do
   [ -f "$record" ] || continue
-  target=$(readlink -- "$(head -n 1 "$record")") || target=
+  other=$(head -n 1 "$record")
+  [ "$other" != "$link" ] || continue
+  target=$(readlink -- "$other") || target=
   case $target in
     "$store"/????????????????) needed="$needed${target##*/} " ;;
-    *) rm -f "$record" ;;
+    *) [ -n "$check" ] || rm -f "$record" ;;
   esac
 done
 running=" $(grep -aohE "^$store/[0-9a-f]{16}/" /proc/[0-9]*/cmdline 2>/dev/null | sed "s|^$store/||; s|/.*||" | tr '\n' ' ')"
 
-# the newest first: a link that leads away from one touches it
+# The newest first: a link that leads away from one touches it, as LINK still will after a check.
+now=$(readlink -- "$link") || now=
 others=0
-for name in $(ls -1t "$store" | grep -xE '[0-9a-f]{16}'); do
+for name in $( (echo "${now##*/}" && ls -1t "$store") | grep -xE '[0-9a-f]{16}' | awk '!seen[$0]++'); do
   case $needed in *" $name "*) continue ;; esac
   others=$((others + 1))
   [ "$others" -gt "$keep" ] || continue
   case $running in *" $name "*) tidy=no && continue ;; esac
+  if [ -n "$check" ]; then
+    echo "would remove $store/$name"
+    continue
+  fi
   # under the name of a draft, so that a removal that is interrupted goes on in the next run
   mv -T "$store/$name" "$store/.$name.removed.draft"
   echo "removed $store/$name"
 done
+[ -z "$check" ] || exit 0
 rm -rf "$store"/.*.draft "$store"/.*.log
 # Another run may be about to use its own, but not for an hour.
 find "$store" -maxdepth 1 -name '.*.inputs' -mmin +60 | while read -r inputs; do
@@ -69,7 +88,7 @@ empty_former() {
 directory=${link%/*}/ name=${link##*/}
 find "$directory" -maxdepth 1 -name ".*.former" 2>/dev/null | while read -r former; do
   case ${former##*/} in
-    ".$name."*.former) (empty_former "$former") 2>/dev/null && as_keeper rmdir -- "$former" && echo "removed $former" ;;
+    ".$name."*.former) (empty_former "$former") 2>/dev/null && as_keeper rmdir -- "$former" ;;
   esac
 done || true
 

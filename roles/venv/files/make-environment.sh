@@ -19,7 +19,9 @@ export PATH
 environment=$1 python=$2 account=$3
 store=${environment%/*} name=${environment##*/}
 draft=$store/.$name.draft log=$store/.$name.log
+# All of it before anything can end this, or who sends it would fail for that instead.
 IFS= read -r variables
+lock=$(cat)
 
 die() {
   echo "$1, so what runs is left as it was, and the next run begins anew:" >&2
@@ -72,7 +74,7 @@ echo 'relocatable = true' >>"$draft/pyvenv.cfg"
 
 # The lock names every dependency, so they are not looked for; what it lacks all the same comes out at the end. pip
 # installs uv, and uv the rest in a fraction of the time; where a lock does not name uv, pip installs it all.
-cat >"$draft/devpi.lock"
+printf '%s\n' "$lock" >"$draft/devpi.lock"
 awk '/^uv *==/ { on = 1 } on { print } on && !/\\$/ { on = 0 }' "$draft/devpi.lock" >"$draft/uv.lock"
 # pip COMMAND [ARGUMENT...]: with the variables of the installation
 pip() {
