@@ -200,3 +200,11 @@ def published(shell: Shell, layout: Layout) -> dict[str, str]:
     assert page.rc == 0, page.stderr
     links = json.loads(page.stdout)["files"]
     return {each["filename"]: f"/{layout.user}/dev/+f/" + each["url"].split("/+f/")[1].split("#")[0] for each in links}
+
+
+def serves(outside: Outside) -> bool:
+    return outside.send("/+api", "Accept: application/json").status == 200
+
+
+def nginx_workers(host: Host) -> set[str]:
+    return set(host.check_output("pgrep -f 'nginx: worker process$' || true").split())

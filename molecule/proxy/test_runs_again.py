@@ -10,9 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
-from molecule.proxy.conftest import NAME, answer, basic
+from molecule.proxy.conftest import NAME, answer, basic, nginx_workers, serves
 
 if TYPE_CHECKING:
     import ssl
@@ -22,11 +20,8 @@ if TYPE_CHECKING:
 
     from molecule.proxy.conftest import Outside, Runs
 
+ONLY_ON = "devpi-proxy-12"
 SITE = "/etc/nginx/conf.d/devpi.conf"
-
-
-def serves(outside: Outside) -> bool:
-    return outside.send("/+api", "Accept: application/json").status == 200
 
 
 @contextlib.contextmanager
@@ -47,10 +42,6 @@ def sending(connection: ssl.SSLSocket, length: int) -> Iterator[None]:
         stop.set()
         sender.join()
     connection.sendall(b"x" * (length - len(sent)))
-
-
-def workers(host: Host) -> set[str]:
-    return set(host.check_output("pgrep -f 'nginx: worker process$' || true").split())
 
 
 def test_limits_hold_and_a_reload_cuts_nobody_off(host: Host, outside: Outside, deploy: Runs) -> None:
@@ -86,43 +77,20 @@ def test_limits_hold_and_a_reload_cuts_nobody_off(host: Host, outside: Outside, 
 
 
 def test_broken_site_leaves_the_old_one_up(host: Host, outside: Outside, deploy: Runs) -> None:
-    before, at_work = host.file(SITE).content_string, workers(host)
+    before, at_work = host.file(SITE).content_string, nginx_workers(host)
     code, _changed, said = deploy(devpi_proxy_access_log="/nowhere/devpi.log")
     assert code != 0
     assert "nginx does not accept its configuration" in said
     assert "/nowhere/devpi.log" in said
     assert host.file(SITE).content_string == before
     assert host.run("nginx -t").rc == 0
-    assert workers(host) == at_work
+    assert nginx_workers(host) == at_work
     assert serves(outside)
     assert sorted(host.file("/etc/nginx/conf.d").listdir()) == ["devpi.conf"]
     assert deploy()[0] == 0
 
 
-def test_broken_certificate_leaves_the_old_one_up(host: Host, outside: Outside, deploy: Runs) -> None:
-    certificate = "/etc/ssl/given/server.pem"
-    if not host.file(certificate).exists:
-        pytest.skip("this host's certificate is its own")
-    at_work = workers(host)
-    host.check_output(f"cp -a {certificate} /root/kept.pem && echo broken >{certificate}")
-    code, _changed, said = deploy()
-    assert code != 0
-    assert f"{certificate} and devpi_proxy_key" in said
-    assert "no pair that nginx could use" in said
-    assert workers(host) == at_work
-    assert serves(outside)
-    host.check_output(f"cp -a /root/kept.pem {certificate}")
-    assert deploy()[:2] == (0, 0)
-    # another file under the old name is taken up
-    host.check_output(f"echo >>{certificate}")
-    code, changed, said = deploy()
-    assert (code, changed) == (0, 2), said
-    assert not workers(host) & at_work
-
-
 def test_certificate_follows_the_names(host: Host, outside: Outside, deploy: Runs) -> None:
-    if host.file("/etc/ssl/given").exists:
-        pytest.skip("this host's certificate is given")
     authority = host.file("/etc/ssl/devpi/ca.pem").content_string
 
     def names() -> str:
@@ -144,8 +112,6 @@ def test_certificate_follows_the_names(host: Host, outside: Outside, deploy: Run
 
 
 def test_certificate_is_renewed_in_time(host: Host, outside: Outside, deploy: Runs) -> None:
-    if host.file("/etc/ssl/given").exists:
-        pytest.skip("this host's certificate is given")
     sign = "openssl x509 -req -in request -CA ca.pem -CAkey ca.key -set_serial 7 -days 89 -extfile names"
     host.check_output(
         "cd /etc/ssl/devpi && cp server.pem /root/key && openssl req -new -key /root/key -subj /CN=x -out request && "
@@ -159,7 +125,7 @@ def test_certificate_is_renewed_in_time(host: Host, outside: Outside, deploy: Ru
 
 
 def test_reload_that_is_owed_is_made(host: Host, outside: Outside, deploy: Runs) -> None:
-    at_work = workers(host)
+    at_work = nginx_workers(host)
     # as a run leaves it that was killed before it told nginx
     host.check_output(
         f"cp -p {SITE} /root/site && sed -i 's/return 200 .[0-9a-f]*.;/return 200 before;/' {SITE}"
@@ -167,7 +133,7 @@ def test_reload_that_is_owed_is_made(host: Host, outside: Outside, deploy: Runs)
     )
     code, changed, said = deploy()
     assert (code, changed) == (0, 1), said
-    assert not workers(host) & at_work
+    assert not nginx_workers(host) & at_work
     assert deploy()[1] == 0
     assert serves(outside)
 

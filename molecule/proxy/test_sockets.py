@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from molecule.proxy.conftest import Outside
 
 SOCKETS = "/var/lib/devpi-nginx"
+ONLY_ON = "devpi-proxy-13"
 SECRET = "dGVhbTpDYW5hcnk3ZjMtcGFzc3dvcmQ="
 # Who takes a port writes down all that comes there.
 LISTENER = """

@@ -473,19 +473,18 @@ def test_way_back_to_an_environment_that_was_damaged_is_refused_and_then_mended(
     assert environment.python("import devpi_server; print('there')") == "there"
 
 
-@pytest.mark.parametrize("keep", [0, 2])
-def test_what_runs_and_what_ran_last_stay(environment: Environment, keep: int) -> None:
-    made = [environment.deploy(devpi_venv_keep=keep, **environment.shelf(f"A = {each!r}\n")).name for each in "abcd"]
-    assert environment.names() == sorted(made[-1 - keep :])
+def test_what_runs_and_what_ran_last_stay(environment: Environment) -> None:
+    shelves = {name: environment.shelf(f"A = {name!r}\n") for name in "abcd"}
+    made = {name: environment.deploy(**shelves[name]).name for name in "abc"}
+    assert environment.names() == sorted([made["b"], made["c"]])
     # of the way back, too, what ran last is the one before
-    if keep:
-        back = environment.deploy(devpi_venv_keep=keep, **environment.shelf("A = 'c'\n"))
-        assert back.name == made[2]
-        last = environment.deploy(devpi_venv_keep=keep, **environment.shelf("A = 'e'\n"))
-        assert {made[2], last.name} <= set(environment.names())
-    fewer = environment.deploy(devpi_venv_keep=0, **environment.shelf("A = 'e'\n" if keep else "A = 'd'\n"))
-    assert environment.names() == [fewer.name]
-    assert bool(fewer.changed) is bool(keep)
+    assert environment.deploy(**shelves["b"]).name == made["b"]
+    assert environment.deploy("--check", **shelves["d"]).changed == [MADE, POINTED, REMOVED]
+    run = environment.deploy(**shelves["d"])
+    assert run.changed == [MADE, POINTED, REMOVED]
+    assert environment.names() == sorted([made["b"], run.name])
+    fewer = environment.deploy(devpi_venv_keep=0, **shelves["d"])
+    assert (fewer.changed, environment.names()) == ([REMOVED], [run.name])
 
 
 def test_environment_of_another_link_stays_and_so_does_what_runs(environment: Environment) -> None:
