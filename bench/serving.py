@@ -42,7 +42,12 @@ NAMES = ("packages.example.com", "static.example.com")
 HAND, OURS, PRIVATE, ALONE = "by hand", "wheelhouse.devpi", "private", "nginx alone"
 # The same server as PRIVATE, read as CI reads it
 TOKEN = "private, with a token"
-READING = {"user": "team", "path": "/etc/devpi/credentials/reading.token", "indexes": ["team/dev"], "allowed": ["pkg_read"]}
+READING = {
+    "user": "team",
+    "path": "/etc/devpi/credentials/reading.token",
+    "indexes": ["team/dev"],
+    "allowed": ["pkg_read"],
+}
 # As nginx.conf of Debian is, and as the site says that the release files' server is
 STATIC = """
 mkdir -p /srv/static
