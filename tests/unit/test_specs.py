@@ -116,7 +116,7 @@ def test_variables_are_described_in_the_roles_alone() -> None:
 
 
 def test_readme_leads_to_all_variables() -> None:
-    linked = re.findall(r"\(roles/(\w+)/README\.md#variables\)", (ROOT / "README.md").read_text("utf-8"))
+    linked = re.findall(r"/blob/main/roles/(\w+)/README\.md#variables\)", (ROOT / "README.md").read_text("utf-8"))
     assert sorted(linked) == [role for role in ROLES if options(role)]
 
 
