@@ -259,7 +259,8 @@ def integration() -> Iterator[Check | list[Check]]:
         sync = ["uv", "pip", "sync", "--require-hashes", "--python", str(venv / "bin" / "python"), *map(str, locks)]
         yield Check(f"{name} lock installs", sync)
         tests.append(pytest(f"{name} integration", *chosen[name], DEVPI_TEST_VENV=str(venv)))
-        if name != "devpi with tokens":
+        # The lookup runs where Ansible does. It reads pages, which devpi-server 7 writes in another way than 6.
+        if name in ("devpi", "devpi 7"):
             tests.append(pytest(f"{name} lookup", alone, DEVPI_TEST_VENV=str(venv)))
     yield tests
 

@@ -266,6 +266,7 @@ def test_what_cannot_be_told_is_refused(devpi: Devpi, arguments: dict[str, Any],
     assert message in refused(devpi, **arguments)
 
 
+@pytest.mark.once
 def test_the_examples_of_the_documentation(devpi: Devpi, tmp_path: Path) -> None:
     devpi.make("team/production")
     devpi.make("team/dev", bases=["root/pypi"])

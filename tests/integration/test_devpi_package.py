@@ -630,6 +630,7 @@ def test_where_the_server_breaks_half_way_what_was_done_is_told(team: Devpi, tmp
     check_real_again(team, files=files)
 
 
+@pytest.mark.once
 def test_the_examples_of_the_documentation(team: Devpi, tmp_path: Path) -> None:
     directory = tmp_path / "credentials"
     directory.mkdir(mode=0o700)
@@ -649,6 +650,7 @@ def test_the_examples_of_the_documentation(team: Devpi, tmp_path: Path) -> None:
     assert on(team, "team/production") == {}
 
 
+@pytest.mark.once
 def test_no_password_is_in_what_ansible_prints(team: Devpi, tmp_path: Path) -> None:
     arguments = {"url": team.url, "username": "team", "password": PASSWORD, "index": "team/dev"}
     upload = {**arguments, "files": [wheel(tmp_path)]}

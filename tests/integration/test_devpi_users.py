@@ -270,6 +270,7 @@ def test_a_killed_run_is_completed_by_the_next(devpi: Devpi, tmp_path: Path) -> 
     assert set(tree) - {"root"} <= {each.name for each in directory.iterdir()}
 
 
+@pytest.mark.once
 def test_two_runs_at_once_end_in_the_declared_state(devpi: Devpi, tmp_path: Path) -> None:
     names = [f"user{number}" for number in range(4)]
     indexes = [{"name": "dev", "bases": ["user0/base"], "title": "t", "options": {"house_rule": "x"}}]
@@ -545,6 +546,7 @@ def test_check_mode_on_a_host_without_a_server_yet(without_root_pypi: Devpi, tmp
         assert "nothing listens there" in nowhere["msg"]
 
 
+@pytest.mark.once
 def test_no_password_is_in_what_ansible_prints(devpi: Devpi, tmp_path: Path) -> None:
     arguments = {
         "url": devpi.url,
@@ -622,6 +624,7 @@ def spoken(devpi: Devpi, users: list[dict[str, Any]]) -> list[dict[str, Any]]:
 BETWEEN = re.compile(r"bases form a cycle|is a base of")
 
 
+@pytest.mark.once
 @settings(
     max_examples=8,
     derandomize=True,

@@ -47,6 +47,7 @@ def example(devpi: Devpi, directory: Path) -> str:
     return (directory / "hash").read_text()
 
 
+@pytest.mark.once
 def test_the_hash_is_a_password_that_stays(devpi: Devpi, tmp_path: Path) -> None:
     devpi.make("team/dev")
     assert not devpi.takes("team", PASSWORD)

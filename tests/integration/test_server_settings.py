@@ -229,6 +229,7 @@ def test_values_are_read_as_they_were_given(tmp_path: Path) -> None:
     assert (read["keep-docs-packed"], read["indexer-backend"], read["threads"]) == ("true", "null", "32")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("outside_url", ["http://packages.example/", "http://packages.example/x", "packages.example"])
 def test_an_unfit_address_keeps_nobody_out_who_asks_on_loopback(tmp_path: Path, outside_url: str) -> None:
     with serve(tmp_path, "--offline-mode", f"--outside-url={outside_url}") as devpi:
