@@ -445,6 +445,14 @@ def test_actions_are_kept_current() -> None:
     assert (update["package-ecosystem"], update["directory"]) == ("github-actions", "/")
 
 
+def test_locks_are_upgraded_every_week_and_the_tests_run_on_the_result() -> None:
+    assert triggers("locks")["schedule"]
+    [job] = load(".github/workflows/locks.yml")["jobs"].values()
+    script = "\n".join(step.get("run", "") for step in job["steps"])
+    for each in ("script/lock --upgrade", "gh pr create", "gh workflow run tests.yml"):
+        assert each in script
+
+
 def test_pre_commit_has_no_versions_of_its_own() -> None:
     [repo] = load(".pre-commit-config.yaml")["repos"]
     assert repo["repo"] == "local"
