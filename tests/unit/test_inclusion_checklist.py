@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -254,13 +255,17 @@ def tasks_of(item: Any) -> list[dict[str, Any]]:
     return [item] if "name" in item and len(item) > 1 else []
 
 
+def examples(path: Path) -> list[str]:
+    """Return the YAML that a document in Markdown or reStructuredText shows."""
+    form = r"^```yaml\n(.*?)^```" if path.suffix == ".md" else r"^\.\. code-block:: yaml\S*\n((?:\n| +.*\n)+)"
+    flags = re.MULTILINE | (re.DOTALL if path.suffix == ".md" else re.NOFLAG)
+    return [textwrap.dedent(found) for found in re.findall(form, path.read_text("utf-8"), flags)]
+
+
 def test_documents_name_modules_and_plugins_in_full() -> None:
-    documents = [ROOT / name for name in git("ls-files", "*.md", "*.rst", "docs/*.md", "docs/*.rst")]
+    documents = [ROOT / name for name in git("ls-files", "*.md", "*.rst")]
     tasks = [
-        (path.name, task)
-        for path in documents
-        for block in re.findall(r"^```yaml\n(.*?)^```", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-        for task in tasks_of(yaml.safe_load(block))
+        (path.name, task) for path in documents for block in examples(path) for task in tasks_of(yaml.safe_load(block))
     ]
     assert tasks
     keywords = {*Task.fattributes, "local_action"}
