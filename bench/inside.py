@@ -130,7 +130,7 @@ def fresh(place: dict[str, Any], project: str, first: str) -> object:
             *("wrk", "--threads=2", "--connections=16", "--duration=60s", "--script=/bench/wrk.lua"),
             f"{place['url']}/{place['user']}/dev/+simple/{project}/",
         ],
-        env={**os.environ, "HEADERS": str(HOME / "headers-page")},
+        env={**os.environ, "HEADERS": str(HOME / "headers-page"), "AGENTS": "0"},
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -214,12 +214,29 @@ class Target:
         return f"{found}\n{accounts}\n{packages}"
 
 
+def guide(name: str) -> str:
+    """Return the text of a guide."""
+    return (PROJECT / "docs" / "docsite" / "rst" / f"{name}.rst").read_text("utf-8")
+
+
+def code_in(cell: str) -> list[str]:
+    return re.findall(r"`+([^`]+)`+", " ".join(cell.split()))
+
+
 def readme_rows(title: str) -> dict[str, list[str]]:
-    """Return the table in README.md whose second column has this title: for each tool the code in its row."""
-    text = (PROJECT / "README.md").read_text("utf-8")
-    table = text.split(f"| tool | {title} |\n", 1)[1].split("\n\n", 1)[0]
-    rows = [line.strip("| ").split(" | ", 1) for line in table.splitlines()[1:]]
-    return {tool: re.findall(r"`([^`]+)`", cell) for tool, cell in rows}
+    """Return a column of the table in README.md: for each tool that has something there, the code in its cell."""
+    section = (PROJECT / "README.md").read_text("utf-8").split("\n## Publish and install\n", 1)[1].split("\n## ", 1)[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    header, _line, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    column = header.index(title)
+    return {row[0]: code_in(row[column]) for row in rows if row[column]}
+
+
+def guide_rows(name: str, title: str) -> dict[str, list[str]]:
+    """Return the table of a guide whose second column has this title: for each tool the code in its row."""
+    table = guide(name).split(f"   * - tool\n     - {title}\n   * - ", 1)[1].split("\n\n", 1)[0]
+    rows = [row.split("\n     - ", 1) for row in table.split("\n   * - ")]
+    return {tool: code_in(cell) for tool, cell in rows}
 
 
 @pytest.fixture(scope="session")

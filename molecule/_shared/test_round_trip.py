@@ -36,8 +36,10 @@ TOML
 def published(shell: Shell, layout: Layout) -> str:
     """Publish latexhelper 0.1; the value is the index's address for installers."""
     index = f"{layout.index}/+simple/"
-    # flit itself and uv come from upstream, through the index
-    tools = f"python3 -m venv tools && tools/bin/pip install -q --index-url {index} flit uv"
+    # flit itself and uv come from upstream, through the index. Where upstream fails once, pip passes over the project
+    # in silence and finds nothing that fits. The second time tells a slow upstream from a broken index.
+    install = f"tools/bin/pip install -q --index-url {index} flit uv"
+    tools = f"python3 -m venv tools && {{ {install} || {install}; }}"
     for script in (tools, PROJECT, f"cd collab/latexhelper && ~/tools/bin/flit publish --repository {layout.section}"):
         said = shell(script)
         assert said.rc == 0, said.stdout + said.stderr

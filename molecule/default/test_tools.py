@@ -1,4 +1,4 @@
-"""What the README says of people's own tools, run over plain http with the tools that the registry has today."""
+"""What README and guides say of people's own tools, run over plain http with the tools that the registry has today."""
 
 from __future__ import annotations
 

@@ -52,6 +52,19 @@ def test_second_deploy_sets_nothing_up_again(host: Host) -> None:
     assert "Installing" not in said
 
 
+@pytest.mark.parametrize("run", ["first", "last"])
+def test_last_line_says_how_long_it_took(host: Host, run: str) -> None:
+    lines = host.file(f"/opt/{run}-deploy").content_string.split()
+    assert re.search(r"\bTook (\d+ min )?\d+ s$", " ".join(lines))
+
+
+def test_few_lines_are_checks_of_arguments(host: Host) -> None:
+    names = re.findall(r"TASK \[([^\]]*)", host.file("/opt/first-deploy").content_string)
+    assert len(names) > 15
+    # those of the two roles on which all depend
+    assert len([name for name in names if "Validating arguments" in name]) == 2
+
+
 def test_what_is_said_holds_no_warning(host: Host) -> None:
     said = host.file("/opt/first-run").content_string
     assert "Setting up" in said

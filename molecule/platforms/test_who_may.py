@@ -1,4 +1,4 @@
-"""The table "Who may do what" of docs/security.md, each cell of it tried on a host without nginx."""
+"""The table "Who may do what" of the guide to security, each cell of it tried on a host without nginx."""
 
 from __future__ import annotations
 

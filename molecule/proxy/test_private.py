@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from molecule.conftest import guide
 from molecule.proxy.conftest import NAME, answer, basic
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ JSON = "Accept: application/json"
 BROWSER = ("User-Agent: Mozilla/5.0", "Accept: text/html,*/*;q=0.8")
 # For how long nginx goes by what it was told, in seconds
 KNOWN_FOR = 10
+[NETRC] = re.findall(r"^ +(machine .+)$", guide("private_reading"), re.MULTILINE)
 PRIVATE = {
     "devpi_private": True,
     "devpi_users": [
@@ -83,9 +86,8 @@ def private(host: Host, outside: Outside, published: dict[str, str], deploy: Run
 @pytest.fixture(scope="module")
 def tools(host: Host, private: Private, layout: Layout) -> str:
     """Return the beginning of a command line whose tools know the CA, and, from ~/.netrc alone, the login of CI."""
-    host.check_output(
-        f"mkdir -p /root/ci && umask 077 && printf 'machine {NAME} login ci password {private.dev}' >/root/ci/.netrc"
-    )
+    line = NETRC.replace("devpi1.example.com", NAME).replace("TOKEN", private.dev)
+    host.check_output(f"mkdir -p /root/ci && umask 077 && printf '{line}' >/root/ci/.netrc")
     host.check_output("python3 -m venv /opt/reader")
     return f"cd /root/ci && env HOME=/root/ci {layout.trust}"
 

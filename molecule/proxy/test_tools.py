@@ -1,15 +1,16 @@
-"""What the README says of how people's tools trust a CA of the host's own, and of a colleague's ~/.pypirc."""
+"""What the guides say of how people's tools trust a CA of the host's own, and of a colleague's ~/.pypirc."""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
+import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
 
-from molecule.conftest import PROJECT, readme_rows
+from molecule.conftest import guide, guide_rows
 from molecule.proxy.conftest import INVENTORY, MAKE
 
 if TYPE_CHECKING:
@@ -23,14 +24,13 @@ if TYPE_CHECKING:
 ONLY_ON = "devpi-proxy-12"
 WAYS = [
     (tool, way)
-    for tools, ways in readme_rows("trusts it by").items()
+    for tools, ways in guide_rows("server", "trusts it by").items()
     for tool in tools.split(", ")
     for way in ways
     if way != "uv.toml"
 ]
-README = (PROJECT / "README.md").read_text("utf-8")
-STORE = re.findall(r"^\$ sudo (.*ca-certificates.*)$", README, re.MULTILINE)
-PYPIRC = re.findall(r"(?:^ {4}.*\n|^\n)+", README[README.index("    [distutils]") :], re.MULTILINE)[0]
+STORE = re.findall(r"^ +\$ sudo (.*ca-certificates.*)$", guide("server"), re.MULTILINE)
+[PYPIRC] = re.findall(r"^\.\. code-block:: ini\n((?: {3}.*\n|\n)+)", guide("team"), re.MULTILINE)
 # Another index, with a certificate of another CA
 OTHER = """
 import functools, http.server, ssl
@@ -132,7 +132,7 @@ def machine(host: Host, shell: Shell, layout: Layout) -> Machine:
 
 @pytest.fixture
 def in_the_store(machine: Machine) -> Iterator[None]:
-    """Put the CA into the system's store as the README says, for a while."""
+    """Put the CA into the system's store as the guide says, for a while."""
     assert len(STORE) == 2
     said = machine(" && ".join(STORE))
     assert said.rc == 0, said.stdout + said.stderr
@@ -142,9 +142,7 @@ def in_the_store(machine: Machine) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("tool", "way"), WAYS)
-def test_trusts_the_ca_as_the_readme_says(
-    request: pytest.FixtureRequest, machine: Machine, tool: str, way: str
-) -> None:
+def test_trusts_the_ca_as_the_guide_says(request: pytest.FixtureRequest, machine: Machine, tool: str, way: str) -> None:
     command = machine.ask(tool)
     clean = "rm -rf got client .config flit/dist; "
     refused = machine(clean + command)
@@ -194,11 +192,8 @@ def test_one_ca_alone_takes_others_from_uv(machine: Machine, other_index: str) -
 
 
 def test_colleagues_file_is_read(machine: Machine) -> None:
-    text = PYPIRC.replace("devpi1.example.com", "packages.example.com").replace("alice", "team")
-    lines = [line.removeprefix("    ") for line in text.splitlines()]
-    written = machine(
-        "cat >.pypirc <<'END'\n" + "\n".join(lines) + "\nEND\n" + f"/root/toolbox/bin/python -c '{NAMES}'"
-    )
+    text = textwrap.dedent(PYPIRC).replace("devpi1.example.com", "packages.example.com").replace("alice", "team")
+    written = machine(f"cat >.pypirc <<'END'\n{text}\nEND\n/root/toolbox/bin/python -c '{NAMES}'")
     assert written.rc == 0, written.stderr
     for known in json.loads(written.stdout):
         assert re.fullmatch(r"https://upload\.pypi\.\w+/legacy/", known.pop("pypi"))

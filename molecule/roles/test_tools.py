@@ -1,4 +1,4 @@
-"""What the README says of a token: which tools take it for a password, and how the devpi client does."""
+"""What the guides say of a token: which tools take it for a password, and how the devpi client does."""
 
 from __future__ import annotations
 

@@ -341,6 +341,34 @@ supervisor_workers:
   type: list
   elements: str
   sample: [devpi-worker-1]
+nginx_sockets_attributes:
+  description: Mode, owner and group of the directory of the sockets for nginx; empty where there is none.
+  returned: success
+  type: list
+  elements: str
+  sample: ["2710", devpi, www-data]
+proxy_tls_attributes:
+  description: Mode, owner and group of the directory of this host's own certificates; empty where there is none.
+  returned: where role proxy is one of the roles
+  type: list
+  elements: str
+  sample: ["0755", root, root]
+proxy_certificate_digest:
+  description: The SHA-256 of the certificate that nginx is to use; empty where there is none.
+  returned: where role proxy is one of the roles
+  type: str
+proxy_site_digest:
+  description: The SHA-1 of nginx's site, where everybody may read it and root alone change it; else empty.
+  returned: where role proxy is one of the roles
+  type: str
+proxy_has_inner_word:
+  description: Whether nginx has a word that it says to itself.
+  returned: where role proxy is one of the roles
+  type: bool
+proxy_has_example_site:
+  description: Whether the example site that comes with nginx is enabled.
+  returned: where role proxy is one of the roles
+  type: bool
 kept_passwords:
   description: The declared users whose passwords O(credentials_dir) holds.
   returned: success
@@ -376,7 +404,7 @@ import stat
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wheelhouse.devpi.plugins.module_utils import _program_file, _writable
@@ -437,7 +465,13 @@ LOGIN_TIMEOUT = 120
 # MB of available memory that each worker takes, measured with a hundred of them
 WORKER_MEMORY = 64
 NGINX = Path("/usr/sbin/nginx")
+OWN_TLS = Path("/etc/ssl/devpi")
 OWN_CA = "/etc/ssl/devpi/ca.pem"
+# As roles server and proxy name them
+NGINX_SOCKETS = Path("/var/lib/devpi-nginx")
+NGINX_SITE = Path("/etc/nginx/conf.d/devpi.conf")
+NGINX_INNER_WORD = Path("/etc/nginx/devpi-inner.conf")
+NGINX_EXAMPLE_SITE = Path("/etc/nginx/sites-enabled/default")
 OUR_SITE = "/etc/nginx/conf.d/devpi.conf"
 # A setting with such a name, or a URL with a password
 SECRET = re.compile(r"(password|passwd|token|secret|api_?key)['\"]?\s*[=:]|://[^/\s:@]*:(?=[^/\s]*@)", re.IGNORECASE)
@@ -507,6 +541,8 @@ class Preflight:
             if not problems and not result["server_initialised"]:
                 self._check_disk_space("devpi_server_dir", self.params["server_dir"])
         self._check_proxy()
+        if "proxy" in self.roles:
+            result.update(self._proxy_facts())
         if self.roles & {"server", "users"}:
             self._check_credentials(result)
         if self.roles & {"pypirc", "client"}:
@@ -587,6 +623,19 @@ class Preflight:
                 if _attributes(path) == ["0600", "root", "root"]
             },
             "supervisor_workers": sorted(_program_file.workers_of(self.params["supervisor_program"])),
+            "nginx_sockets_attributes": _attributes(NGINX_SOCKETS, stat.S_ISDIR),
+        }
+
+    def _proxy_facts(self) -> dict[str, Any]:
+        """Return the facts that role proxy needs."""
+        certificate = self.params["proxy_certificate"] or str(OWN_TLS / "server.pem")
+        site_is_whole = _attributes(NGINX_SITE) == ["0644", "root", "root"]
+        return {
+            "proxy_tls_attributes": _attributes(OWN_TLS, stat.S_ISDIR),
+            "proxy_certificate_digest": self.module.sha256(certificate) or "" if Path(certificate).is_file() else "",
+            "proxy_site_digest": self.module.sha1(str(NGINX_SITE)) if site_is_whole else "",
+            "proxy_has_inner_word": NGINX_INNER_WORD.exists(),
+            "proxy_has_example_site": os.path.lexists(NGINX_EXAMPLE_SITE),
         }
 
     @property
@@ -1224,13 +1273,13 @@ def _is_passable(directory: Path, group: int) -> bool:
     return bool(info.st_mode & 0o001 or (info.st_gid == group and info.st_mode & 0o010))
 
 
-def _attributes(path: Path) -> list[str]:
-    """Return mode, owner and group of a file of root's; nothing where it is not there or no file."""
+def _attributes(path: Path, is_of_kind: Callable[[int], bool] = stat.S_ISREG) -> list[str]:
+    """Return mode, owner and group of a file or directory of root's; nothing where there is none of that kind."""
     try:
         info = path.lstat()
     except OSError:
         return []
-    if not stat.S_ISREG(info.st_mode):
+    if not is_of_kind(info.st_mode):
         return []
     return list(attributes(stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid).values())
 

@@ -86,7 +86,7 @@ def download(directory: Path, *locks: Path) -> None:
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a directory with all that the locks name, as a person takes it along to a network without an index."""
     directory = tmp_path_factory.mktemp("everything")
-    download(directory, LOCK, ROLE / "files" / "devpi-tokens.lock")
+    download(directory, LOCK, *(ROLE / "files" / f"devpi-{plugin}.lock" for plugin in ("tokens", "lockdown")))
     return directory
 
 

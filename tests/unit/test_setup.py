@@ -87,3 +87,7 @@ def test_python_that_is_too_old_is_named(tmp_path: Path) -> None:
     said = bash(f"PATH={tmp_path}; find_python")
     assert (said.returncode, said.stdout) == (1, "")
     assert "Python 3.11 or newer, and python3 is Python 3.9.2." in said.stderr
+
+
+def test_python_that_a_person_names_is_taken() -> None:
+    assert bash("find_python", DEVPI_DEPLOY_PYTHON=sys.executable).stdout == f"{sys.executable}\n"

@@ -113,10 +113,12 @@ def test_names_say_whose_they_are(role: str) -> None:
 def test_variables_are_described_in_the_roles_alone() -> None:
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
         assert re.findall(r"^\| `devpi_\w+` +\|.*\|.*\|$", page.read_text("utf-8"), re.MULTILINE) == []
+    for page in (ROOT / "docs" / "docsite" / "rst").glob("*.rst"):
+        assert re.findall(r"^   \* - ``devpi_\w+``\n", page.read_text("utf-8"), re.MULTILINE) == []
 
 
 def test_readme_leads_to_all_variables() -> None:
-    linked = re.findall(r"\(roles/(\w+)/README\.md#variables\)", (ROOT / "README.md").read_text("utf-8"))
+    linked = re.findall(r"/blob/main/roles/(\w+)/README\.md#variables\)", (ROOT / "README.md").read_text("utf-8"))
     assert sorted(linked) == [role for role in ROLES if options(role)]
 
 
