@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What every module says about check mode, diff mode and the systems it runs on."""
+"""What modules say about check mode, diff mode, the systems they run on and their action group."""
 
 from __future__ import annotations
 
@@ -23,5 +23,16 @@ attributes:
     description: The systems that the module runs on.
     platforms: debian
     support: full
+options: {}
+"""
+
+    # For the members of the group in meta/runtime.yml
+    ACTION_GROUP = r"""
+attributes:
+  action_group:
+    description: C(group/wheelhouse.devpi.devpi) in C(module_defaults) sets options for all modules of the group.
+    support: full
+    membership:
+      - wheelhouse.devpi.devpi
 options: {}
 """

@@ -23,6 +23,7 @@ extends_documentation_fragment:
   - wheelhouse.devpi.connection
   - wheelhouse.devpi.users.index_keys
   - wheelhouse.devpi.attributes
+  - wheelhouse.devpi.attributes.action_group
 attributes:
   check_mode:
     support: full

@@ -22,6 +22,7 @@ description:
 extends_documentation_fragment:
   - wheelhouse.devpi.connection
   - wheelhouse.devpi.attributes
+  - wheelhouse.devpi.attributes.action_group
 attributes:
   check_mode:
     support: full

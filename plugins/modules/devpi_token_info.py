@@ -17,6 +17,7 @@ extends_documentation_fragment:
   - wheelhouse.devpi.connection
   - wheelhouse.devpi.tokens
   - wheelhouse.devpi.attributes
+  - wheelhouse.devpi.attributes.action_group
 attributes:
   check_mode:
     support: full

@@ -19,6 +19,7 @@ extends_documentation_fragment:
   - wheelhouse.devpi.connection
   - wheelhouse.devpi.users.user_keys
   - wheelhouse.devpi.attributes
+  - wheelhouse.devpi.attributes.action_group
 attributes:
   check_mode:
     support: full

@@ -27,6 +27,7 @@ extends_documentation_fragment:
   - wheelhouse.devpi.connection
   - wheelhouse.devpi.users
   - wheelhouse.devpi.attributes
+  - wheelhouse.devpi.attributes.action_group
 attributes:
   check_mode:
     support: full

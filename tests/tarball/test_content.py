@@ -10,7 +10,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNTIME = ("meta", "playbooks", "plugins", "roles")
-DOCUMENTS = {"README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md"}
+DOCUMENTS = {
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "CODE_OF_CONDUCT.md",
+    "MAINTAINERS.md",
+    "SECURITY.md",
+    "REUSE.toml",
+}
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +29,7 @@ def names() -> set[str]:
 
 
 def test_nothing_but_the_collection(names: set[str]) -> None:
-    allowed = {*RUNTIME, "changelogs", "docs"}
+    allowed = {*RUNTIME, "changelogs", "docs", "LICENSES"}
     tops = {name for name in names if name.split("/")[0] not in allowed}
     assert tops == DOCUMENTS | {"MANIFEST.json", "FILES.json"}
 
