@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What every module says about check mode, diff mode and the systems it runs on."""
+"""What every module documents about check mode, diff mode and the systems that it runs on."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 attributes:
   check_mode:
-    description: With C(--check) nothing is changed, and C(changed) and the diff are those of the real run.
+    description: With C(--check) the module changes nothing and reports the same C(changed) and diff as the real run.
   diff_mode:
-    description: With C(--diff) the result shows the state before and after, with every secret masked.
+    description: With C(--diff) the result shows the state before and after. Every secret is masked.
   platform:
     description: The systems that the module runs on.
     platforms: debian
