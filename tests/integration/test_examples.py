@@ -95,19 +95,19 @@ def tokens(devpi: Devpi, directory: Path) -> None:
 CASES = {
     "devpi_info": Case(
         ground=releases,
-        reading=frozenset(["Ask which users, indexes and versions there are", "Ask for the releases of one project"]),
+        reading=frozenset(["Get the users, indexes and versions of a server", "Get the releases of one project"]),
     ),
     "devpi_package": Case(ground=packages, places={"/srv/build/dist": "{directory}"}),
     "devpi_token": Case(
         ground=tokens,
         places={"/etc/ci": "{directory}"},
-        actions=frozenset(["Get a token that a pipeline hands on"]),
-        reading=frozenset(["See which tokens there are"]),
+        actions=frozenset(["Get a token for a pipeline to pass on"]),
+        reading=frozenset(["List the tokens of a user"]),
         plugin="devpi_tokens",
     ),
     "devpi_token_info": Case(
         ground=expiring,
-        reading=frozenset(["See which tokens there are"]),
+        reading=frozenset(["List the tokens of a user"]),
         plugin="devpi_tokens",
     ),
 }
