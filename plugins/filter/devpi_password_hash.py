@@ -98,7 +98,7 @@ def devpi_password_hash(password: object, salt: object = None) -> str:
         argon2 = importlib.import_module("argon2.low_level")
     except ImportError as error:
         raise AnsibleFilterError(
-            f"the library argon2-cffi is missing where Ansible runs; say {sys.executable} -m pip install argon2-cffi"
+            f"the library argon2-cffi is missing where Ansible runs; run {sys.executable} -m pip install argon2-cffi"
         ) from error
     made: bytes = argon2.hash_secret(secret, salted, TIME_COST, MEMORY_COST, PARALLELISM, HASH_LENGTH, argon2.Type.ID)
     return made.decode()

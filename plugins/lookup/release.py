@@ -228,9 +228,9 @@ def choose(available: list[dict[str, Any]], specifier: SpecifierSet, prereleases
         return chosen[0][1]
     reason = "no release fits"
     if usable:
-        reason = f"only pre-releases fit ({_listed(usable)}), which prereleases=true takes"
+        reason = f"only pre-releases fit ({_listed(usable)}); set prereleases=true to accept them"
     elif fitting:
-        reason = f"all that fits was yanked ({_listed(fitting)}); to take one all the same name it with =="
+        reason = f"everything that fits was yanked ({_listed(fitting)}); to install one anyway, name it with =="
     raise NoRelease(f"{reason}; there are {_listed(_versions(available)) or 'no releases'}")
 
 
@@ -284,7 +284,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
     def run(self, terms: list[str], variables: Any = None, **kwargs: Any) -> list[dict[str, Any]]:
         """Return the release for each term."""
         if MISSING is not None:
-            raise AnsibleError(f"packaging is missing, which ansible-core depends on ({MISSING}); install it anew")
+            raise AnsibleError(f"packaging is missing, which ansible-core depends on ({MISSING}); install it again")
         self.set_options(var_options=variables, direct=kwargs)
         try:
             client = self._connect()
@@ -318,7 +318,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
         except InvalidRequirement as error:
             # The lines after the first point into the term.
             reason = str(error).splitlines()[0]
-            raise AnsibleError(f"{term!r} is no project with versions ({reason}); write it as name>=1,<2") from None
+            raise AnsibleError(f"{term!r} is not a project with versions ({reason}); write it as name>=1,<2") from None
         if wanted.url or wanted.marker:
             raise AnsibleError(f"{term!r} has more than a project and versions; write it as name>=1,<2")
         index = self.get_option("index")
@@ -352,5 +352,5 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
             raise NoRelease("there is no such index; correct its name, or create it") from None
         raise NoRelease(
             "neither the index nor a base of it has files of the project; upload it, correct its name, "
-            "or look whether the upstream of a mirror among the bases answers"
+            "or check whether the upstream of a mirror among the bases answers"
         )

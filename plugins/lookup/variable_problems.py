@@ -179,8 +179,8 @@ def _misspelt(variables: Mapping[str, Any], roles: list[str]) -> Iterator[str]:
             place = _place_of(key) or _place_of(variables[key])
             called = f"{key} ({place})" if place else key
             yield (
-                f"{called} is no variable of wheelhouse.devpi, so it changes nothing there; write {near} if that was "
-                "meant"
+                f"{called} is not a variable of wheelhouse.devpi, so it changes nothing there; write {near} if that "
+                "was meant"
             )
 
 

@@ -131,7 +131,7 @@ def main() -> None:
     path = module.params["name"]
     user, _slash, name = path.partition("/")
     if not is_path(path):
-        module.fail_json(msg=f"name {path!r} is no index; write it as user/index, for example alice/dev")
+        module.fail_json(msg=f"name {path!r} is not an index; write it as user/index, for example alice/dev")
     index = parse_index(user, {**module.params, "name": name}, f"index {path}")
     converge(module, [User(user, f"index {path}", known=True, indexes=(index,))])
 

@@ -359,7 +359,7 @@ def problem(params: Mapping[str, Any], gather: list[str]) -> str | None:
     elif not is_index(index):
         return f"index {index!r} is not of the form user/index; write it so, for example root/pypi"
     if params["project"] is not None and not re.fullmatch(r"[A-Za-z0-9._-]+", params["project"]):
-        return f"project {params['project']!r} is no project's name; use letters, digits and - . _"
+        return f"project {params['project']!r} is not the name of a project; use letters, digits and - . _"
     return None
 
 

@@ -653,7 +653,7 @@ class Preflight:
         bundle = self.params["ca_bundle"]
         if bundle and not Path(bundle).is_file():
             self.problems.append(
-                f"devpi_ca_bundle {bundle} is no file on {os.uname().nodename}; put the bundle there, "
+                f"devpi_ca_bundle {bundle} is not a file on {os.uname().nodename}; put the bundle there, "
                 "or leave the variable empty"
             )
 
@@ -712,7 +712,7 @@ class Preflight:
                 return
             place = next(filter(None, map(exposed, paths.splitlines())), None)
         if place is not None:
-            self.problems.append(f"{subject}would be run by root, and others than root can change {place}{way}")
+            self.problems.append(f"{subject}would be run by root, and other accounts than root can change {place}{way}")
 
     def _check_venv_path(self) -> None:
         """Note why the link to the environment, or the environment itself, cannot be made."""
@@ -737,11 +737,11 @@ class Preflight:
                 nearest = next(parent for parent in Path(place).parents if os.path.lexists(parent))
                 usable = os.access(nearest, os.F_OK, effective_ids=True) and nearest.is_dir()
             if not usable:
-                self.problems.append(f"devpi_venv_path {path}: {nearest} is no directory; move it away")
+                self.problems.append(f"devpi_venv_path {path}: {nearest} is not a directory; move it away")
         place = exposed(f"{STORE}/environment")
         if place is not None:
             self.problems.append(
-                f"environments are made in {STORE}, and others than root can change {place}; "
+                f"environments are made in {STORE}, and other accounts than root can change {place}; "
                 f"{command_for('chown root:', place)} && {command_for('chmod go-w', place)}"
             )
 
@@ -856,7 +856,7 @@ class Preflight:
                 probe.bind(found[4])
         except OSError as error:
             self.problems.append(
-                f"devpi_host {host!r} is no address that {os.uname().nodename} can listen on ({error.strerror}); "
+                f"devpi_host {host!r} is not an address that {os.uname().nodename} can listen on ({error.strerror}); "
                 "name one of its own, or 127.0.0.1 for this host alone"
             )
 
@@ -879,8 +879,8 @@ class Preflight:
                 )
             else:
                 self.problems.append(
-                    f"{what}, and no supervisor runs it; stop it (kill {pid}), and take it out of whatever starts it "
-                    f"(systemctl status {pid} tells)"
+                    f"{what}, and supervisor does not run it; stop it (kill {pid}), and disable whatever starts it "
+                    f"(systemctl status {pid} shows what)"
                 )
 
     def _refuse_listeners(self, listeners: list[Listener]) -> None:
@@ -894,8 +894,8 @@ class Preflight:
         here = os.uname().nodename
         for host in self.params["proxies_elsewhere"]:
             self.problems.append(
-                f"{host} is in the group devpi_proxy and not in devpi, and nginx reads release files from the server's "
-                "own disk; put the host into both groups, or into neither"
+                f"{host} is in the group devpi_proxy and not in devpi, but nginx must read release files from the "
+                "server's disk; put the host into both groups, or into neither"
             )
         if not self.params["proxied"]:
             if self.params["private"]:
@@ -905,21 +905,22 @@ class Preflight:
                 )
             if self.params["worker_ports"]:
                 self.problems.append(
-                    f"devpi_server_workers is {len(self.params['worker_ports'])} and only nginx asks workers, "
-                    f"while {here} is not in the group devpi_proxy; put it there, or set devpi_server_workers to 0"
+                    f"devpi_server_workers is {len(self.params['worker_ports'])}, but only nginx sends requests to "
+                    f"workers, and {here} is not in the group devpi_proxy; put it there, or set "
+                    "devpi_server_workers to 0"
                 )
             return
         if "supervisor" in self.roles and not _is_loopback(self.params["host"]):
             self.problems.append(
-                f"devpi_host {self.params['host']!r} opens the server itself to the network, past nginx; "
+                f"devpi_host {self.params['host']!r} lets the network reach the server without nginx; "
                 f"leave it 127.0.0.1 on {here}, which is in the group devpi_proxy"
             )
         if not self.params["proxy_names"]:
-            self.problems.append("devpi_proxy_names is empty; name at least what clients are to call the server")
+            self.problems.append("devpi_proxy_names is empty; give at least one name by which clients reach the server")
         for name in self.params["proxy_names"]:
             if not _is_address(name) and not HOST_NAME.fullmatch(name):
                 self.problems.append(
-                    f"devpi_proxy_names has {name!r}, which is no host name and no address; "
+                    f"devpi_proxy_names has {name!r}, which is neither a host name nor an address; "
                     "write it as index.example.com or 192.0.2.10"
                 )
         for network in self.params["proxy_networks"]:
@@ -938,7 +939,7 @@ class Preflight:
         ports = self.params["worker_ports"]
         if ports and max(ports) > 65535:
             self.problems.append(
-                f"devpi_server_workers asks for port {max(ports)}, and there is none above 65535; set devpi_port lower"
+                f"devpi_server_workers asks for port {max(ports)}, and ports end at 65535; set devpi_port lower"
             )
             return
         listeners_by_port = {port: listeners_on("127.0.0.1", port) for port in ports}
@@ -987,15 +988,15 @@ class Preflight:
         for name, path in files.items():
             if path and not Path(path).is_file():
                 self.problems.append(
-                    f"devpi_{name} {path} is no file on {here}; put it there, or leave both empty for a certificate "
+                    f"devpi_{name} {path} is not a file on {here}; put it there, or leave both empty for a certificate "
                     "of the host's own"
                 )
         ca = Path(self.params["proxy_ca"])
         # Role proxy makes the host's own CA where there is none yet.
         if self.params["proxy_ca"] and not ca.is_file() and (ca.exists() or str(ca) != OWN_CA):
             self.problems.append(
-                f"devpi_proxy_ca {ca} is no file on {here}; put the CA's certificate there, or leave it empty for one "
-                "that everybody trusts"
+                f"devpi_proxy_ca {ca} is not a file on {here}; put the CA's certificate there, or set it to '' if "
+                "everyone trusts the certificate already"
             )
         if all(path and Path(path).is_file() for path in files.values()):
             self._check_certificate(here)
@@ -1011,7 +1012,8 @@ class Preflight:
             group = grp.getgrnam(self.params["proxy_group"]).gr_gid
         except KeyError:
             self.problems.append(
-                f"devpi_proxy_group {self.params['proxy_group']!r} is no group on {here}; name that of nginx's workers"
+                f"devpi_proxy_group {self.params['proxy_group']!r} is not a group on {here}; name the group of nginx's "
+                "workers"
             )
             return
         problem = self._directory.release_files_problem()
@@ -1021,7 +1023,7 @@ class Preflight:
                 enter = command_for("chmod o+x", parent)
                 self.problems.append(
                     f"devpi_server_dir {self.params['server_dir']} lies below {parent}, where the group "
-                    f"{self.params['proxy_group']} may not pass, so nginx could not read release files; "
+                    f"{self.params['proxy_group']} may not enter, so nginx could not read release files; "
                     f"set it to another directory{f', or {enter}' if enter else ''}"
                 )
 
@@ -1031,8 +1033,8 @@ class Preflight:
         for site in sites(self._run([str(NGINX), "-T"])):
             for name in sorted(site.names & ours if site.file != OUR_SITE and site.ports & {80, 443} else ()):
                 self.problems.append(
-                    f"devpi_proxy_names has {name}, and so has another site of nginx on {here}, in {site.file}; take "
-                    "it out of one of the two, for only the first that nginx reads would answer"
+                    f"devpi_proxy_names has {name}, and so has another site of nginx on {here}, in {site.file}; remove "
+                    "it from one of the two, because only the site that nginx reads first would answer"
                 )
 
     def _check_certificate(self, here: str) -> None:
@@ -1074,7 +1076,7 @@ class Preflight:
         if available < self.params["min_memory"]:
             self.problems.append(
                 f"{available} MB of memory are available and devpi_min_memory asks for {self.params['min_memory']} MB; "
-                "end something or give the host more"
+                "stop something or give the host more memory"
             )
 
     def _check_disk_space(self, variable: str, path: str) -> None:
@@ -1144,7 +1146,7 @@ class Preflight:
             )
         except WrongPassword:
             problem = (
-                f"{source} is not the password of root on {url}; correct it, or set it anew on the host, "
+                f"{source} is not the password of root on {url}; correct it, or reset it on the host, "
                 f"as {self.params['server_user']}, with {self.params['venv_path']}/bin/devpi-passwd root "
                 f"--serverdir {self.params['server_dir']}"
             )
@@ -1168,7 +1170,7 @@ class Preflight:
         on_server = [f"{name}/{index}" for name, user in existing.items() for index in user.get("indexes", {})]
         if first and self.roles & {"pypirc", "client"} and first not in [*declared, *on_server]:
             self.problems.append(
-                f"devpi_username and devpi_index say {first}, which ~/.pypirc and the devpi client are to use, and "
+                f"devpi_username and devpi_index name {first}, which ~/.pypirc and the devpi client are to use, and "
                 f"devpi_users has no such index; name one of {', '.join(declared) or 'its own'}, or declare it"
             )
 
@@ -1177,7 +1179,7 @@ class Preflight:
         entry = find_account(owner)
         if entry is None:
             self.problems.append(
-                f"devpi_pypirc_owner {owner!r} is no account on {os.uname().nodename}; name one that is"
+                f"devpi_pypirc_owner {owner!r} is not an account on {os.uname().nodename}; name one that is"
             )
             return
         home = Home(entry)

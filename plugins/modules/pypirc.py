@@ -225,10 +225,10 @@ def check_path(path: str, account: pwd.struct_passwd) -> None:
     if why:
         raise PypircError(f"path: {path if path.isprintable() else repr(path)} {why}. Nothing was changed.")
     place = exposed(path, account.pw_uid)
-    # A place that is no directory is a link that leads to itself, which is refused when it is read.
+    # A place that is not a directory is a link that leads to itself, which is refused when it is read.
     if place is not None and place.is_dir():
         raise PypircError(
-            f"path: {path} lies in {place}, where others than {account.pw_name} can put something else in its place. "
+            f"path: {path} lies in {place}, where other accounts than {account.pw_name} can replace it. "
             f"Name another owner, or a path that only {account.pw_name} can change. Nothing was changed."
         )
 

@@ -221,7 +221,7 @@ class Programs:
             info = self.supervisord.info(name)
             if info["statename"] in GAVE_UP or waited > self.module.params["ready_timeout"]:
                 self.module.fail_json(
-                    msg=f"program {name} does not answer GET {url} after {waited:.0f} s ({reason}); "
+                    msg=f"program {name} did not answer GET {url} within {waited:.0f} s ({reason}); "
                     f"supervisor calls it {info['statename']} ({info['spawnerr'] or info['description']}). "
                     f"The last lines of {info['stdout_logfile']}:\n{_tail(info['stdout_logfile'])}"
                 )
@@ -245,7 +245,7 @@ class Programs:
                     "the program another port, and run again"
                 )
             if not is_held_by(listener, uid, *executables):
-                return f"process {listener.holder} listens there, and not the program's own"
+                return f"process {listener.holder} listens there, which is not the program's own"
         return "" if listeners else f"nothing listens on port {address.port}"
 
 

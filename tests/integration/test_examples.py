@@ -292,7 +292,7 @@ def test_a_wrong_password_is_refused(played: Played, module: str, number: int, n
     message = played.failed(number, "wrong_password")
     task = played.tasks[number]
     options = task[action_of(task)]
-    assert f"POST {options['url']}/+login: the server does not take the password given for " in message
+    assert f"POST {options['url']}/+login: the server does not accept the password given for " in message
     assert f" for {options.get('username', 'root')}; " in message
 
 
