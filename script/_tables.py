@@ -1,6 +1,6 @@
-"""Writes into documents what other files know. script/tables runs it, and says what that is.
+"""Generates parts of documents from other files. script/tables runs it and says which.
 
-It fills what is between <!-- NAME --> and <!-- end of NAME -->, and leaves the rest of a document alone.
+It replaces the text between <!-- NAME --> and <!-- end of NAME -->, and leaves the rest of a document alone.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def documents() -> Iterator[tuple[Path, str]]:
 def main() -> int:
     """Write the documents, or check them."""
     parser = argparse.ArgumentParser(prog="script/tables")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a file would change")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file would change")
     check = parser.parse_args().check
     changed = [(path, text) for path, text in documents() if text != path.read_text("utf-8")]
     for path, text in changed:

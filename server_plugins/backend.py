@@ -1,10 +1,10 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Builds the wheel of the plugins beside it: a backend (PEP 517) of the standard library alone, without a network.
+"""Builds the wheel of the plugins in this directory: a PEP 517 backend with the standard library alone and no network.
 
-The same sources make the same bytes, on each machine and with each Python, so that the wheel can be kept in the
-repository and held against them.
+The same sources make the same bytes, on every machine and with every Python. So the repository can contain the wheel,
+and a test can compare it with the sources.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def build_wheel(wheel_directory: str, config_settings: object = None, metadata_d
     record = "".join(f"{path},sha256={_digest(content)},{len(content)}\n" for path, content in sorted(files.items()))
     files[f"{about}/RECORD"] = f"{record}{about}/RECORD,,\n".encode()
     wheel = Path(wheel_directory, f"{name}-py3-none-any.whl")
-    # Nothing is compressed, for compressors differ, and there is one time for all.
+    # Nothing is compressed, because compressors differ, and all files have the same time.
     with zipfile.ZipFile(wheel, "w", zipfile.ZIP_STORED) as archive:
         for path, content in files.items():
             entry = zipfile.ZipInfo(path)
@@ -73,7 +73,7 @@ def _digest(content: bytes) -> str:
 
 
 def main() -> None:
-    """Build the wheel into a directory, and the lock that names it by its hash, in the place of those of before."""
+    """Build the wheel into a directory, and the lock with its hash, and replace the previous ones."""
     directory = Path(sys.argv[1])
     for old in directory.glob("devpi_wheelhouse-*.whl"):
         old.unlink()

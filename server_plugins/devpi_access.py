@@ -1,12 +1,12 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A plugin of devpi-server: whoever guesses passwords waits, a token stays at its indexes, and a refusal says why.
+"""A plugin of devpi-server: limits password guesses, keeps a token to its indexes, and gives a reason for each refusal.
 
-devpi-server by itself tries as many passwords as it is sent, and shows the first page with all users to each token.
-nginx, where it stands in front, asks at ``/+authcheck`` whether somebody may read, or write, and hears the reason in
-the header ``X-Devpi-Access-Reason`` and how long to wait in ``X-Devpi-Access-Wait``. Whose address a request came from
-is nginx's word at the socket that devpi_nginx_socket opens for it, and nowhere else.
+devpi-server by itself checks as many passwords as it is sent, and shows the first page with all users to each token.
+nginx in front of it asks at ``/+authcheck`` whether somebody may read or write. The answer has the reason in the header
+``X-Devpi-Access-Reason`` and the seconds to wait in ``X-Devpi-Access-Wait``. The server believes nginx which address a
+request came from only at the socket that devpi_nginx_socket opens for it.
 """
 
 import base64
@@ -37,7 +37,7 @@ GUESSES = 10
 AGAIN = 0.05
 # Whose guesses are known at a time; then those that have been quiet for the longest are forgotten.
 ADDRESSES = 10_000
-TOKEN_USER = "__token__ is no user here: give the name of the devpi user as the user and the token as the password"  # noqa: S105 - a message
+TOKEN_USER = "__token__ is not a user here: give the name of the devpi user as the user and the token as the password"  # noqa: S105 - a message
 WRONG_PATH = "a token that is bound to indexes or projects reads these alone"
 NO_WRITING = "this token may read and nothing else"
 TOO_LONG = "a password has 4096 characters at the most"
@@ -52,7 +52,7 @@ _answering = threading.local()
 
 
 class Guesses:
-    """Wrong passwords of each address, which are forgotten as time goes by."""
+    """Counts the wrong passwords of each address, and forgets them as time goes by."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -60,7 +60,7 @@ class Guesses:
         self._known = {}
 
     def wait(self, address):
-        """Return for how many seconds no password of this address is looked at."""
+        """Return for how many seconds no password from this address is checked."""
         with self._lock:
             level = self._level(address)
         return math.ceil((level - GUESSES + 1) * 60 / GUESSES) if level > GUESSES - 1 else 0
@@ -140,7 +140,7 @@ def tween_access(handler, registry):
 
 
 def refused(status, reason, **headers):
-    """Return an answer whose reason is in the status line too, for many tools show that and nothing else."""
+    """Return an answer with the reason in the status line too, because many tools show nothing else."""
     response = Response(f"{reason[0].upper()}{reason[1:]}.\n", content_type="text/plain", charset="utf-8")
     response.status = f"{status} {reason}"
     response.headers["X-Devpi-Access-Reason"] = reason
@@ -151,7 +151,7 @@ def refused(status, reason, **headers):
 
 
 def too_many(address, asked):
-    """Return the answer to an address that has to wait; nginx, which asks for somebody, understands 403 alone."""
+    """Return the answer to an address that has to wait; for nginx, which understands only 403, it is a 403."""
     seconds = str(max(1, _guesses.wait(address)))
     reason = f"too many wrong passwords came from {address}, wait {seconds} seconds"
     return refused(403 if asked else 429, reason, Retry_After=seconds, X_Devpi_Access_Wait=seconds)
@@ -172,7 +172,7 @@ def address_of(request):
 
 
 def account_at(address, port):
-    """Return whose the other end of a connection within this host is, as the kernel says; nothing where it does not."""
+    """Return the account at the other end of a connection within this host; nothing if the kernel does not tell."""
     words = [address.packed[at : at + 4][::-1].hex() for at in range(0, len(address.packed), 4)]
     try:
         end = f"{''.join(words)}:{int(port):04x}".upper()
@@ -187,7 +187,7 @@ def account_at(address, port):
 
 
 def leads_home(request):
-    """Return whether a release is pushed to this host itself, where others trust what comes from it, or to its link."""
+    """Return whether a release is pushed to this host, whose programs may trust it, or to a link-local address."""
     try:
         host = urlsplit(json.loads(request.body)["posturl"]).hostname
         found = {each[4][0].partition("%")[0] for each in socket.getaddrinfo(host, None)}
@@ -198,7 +198,7 @@ def leads_home(request):
 
 
 def is_home(address):
-    """Return whether this host answers at an address; what is of its link alone may be its cloud's."""
+    """Return whether an address is this host's own or link-local, where a cloud may keep credentials."""
     address = getattr(address, "ipv4_mapped", None) or address
     return address.is_loopback or address.is_link_local or address.is_unspecified
 
@@ -217,7 +217,7 @@ def user_of(request):
 
 
 def login_words(request):
-    """Return what a login says, as it was sent; it is short, for nobody has a long password."""
+    """Return the login that was sent. A long one is not read, because nobody has a long password."""
     return request.body[:10_000].decode("utf-8", "replace") if (request.content_length or 0) < 100_000 else ""
 
 
@@ -234,7 +234,7 @@ def is_guess(request, credentials):
 
 
 def is_token(request, text):
-    """Return whether it has the form of a token. devpi-tokens looks at each of these, and at no password then."""
+    """Return whether it has the form of a token. devpi-tokens then checks it, and no password is checked."""
     try:
         request.devpi_token_utility.deserialize(text)
     except Exception:  # of any kind, and where that plugin is not installed
@@ -244,7 +244,7 @@ def is_token(request, text):
 
 @hookimpl(tryfirst=True)
 def devpiserver_get_identity(request, credentials):
-    """Refuse to look at the password of an address that has to wait."""
+    """Refuse to check a password from an address that has to wait."""
     _answering.credentials = credentials
     if is_guess(request, credentials) and _guesses.wait(request.headers.get(ADDRESS, "")):
         _answering.credentials = None
@@ -262,7 +262,7 @@ def devpiserver_identity_loaded(request, credential_plugin_name, identity_plugin
 
 @hookimpl(optionalhook=True)
 def devpiserver_authcheck_unauthorized(request):
-    """Answer nginx that who is not logged in may not write, whatever an index allows.
+    """Answer nginx that nobody may write without a login, whatever an index allows.
 
     :param request: the one that nginx asks about.
     """
@@ -273,7 +273,7 @@ def devpiserver_authcheck_unauthorized(request):
 
 @hookimpl(optionalhook=True)
 def devpiserver_authcheck_forbidden(request):
-    """Answer nginx that a bound token reads nothing that is of no index, and of an index nothing of other projects.
+    """Answer nginx that a bound token may read only its indexes, and of these only its projects.
 
     :param request: the one that nginx asks about.
     """

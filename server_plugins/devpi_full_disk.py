@@ -1,10 +1,10 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A plugin of devpi-server: where a disk has no room left, the answer says so, and nothing stays that takes more of it.
+"""A plugin of devpi-server: if the disk is full, an upload is answered with the reason, and leaves nothing on the disk.
 
-devpi-server by itself answers 500 without a reason, and leaves the part of a release file that it could write, under a
-name of its own that ends in ``-tmp``. Nobody is given that file, but a few failed uploads fill what room there is.
+devpi-server by itself answers 500 without a reason, and leaves the part of a release file that it could write, in a
+file whose name ends in ``-tmp``. Nobody can download that file, but a few failed uploads fill the remaining space.
 """
 
 import errno
@@ -35,7 +35,7 @@ def devpiserver_pyramid_configure(config, pyramid_config):
 
 
 def tween_full_disk(handler, registry):
-    """Return what answers a request in the place of `handler`: 507 where that fails for want of room, else the same."""
+    """Return a handler that wraps `handler`: it answers 507 if that fails because the disk is full."""
 
     def answer(request):
         try:

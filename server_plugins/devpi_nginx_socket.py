@@ -1,11 +1,11 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A plugin of devpi-server: nginx reaches the server by a socket in a directory that no other account can enter.
+"""A plugin of devpi-server: nginx reaches the server through a socket in a directory that no other account can enter.
 
-While a server restarts, any account of the host can take its port, and would be sent the passwords that nginx hands
-on. A socket's path is taken by nobody but who may write to its directory. And what nginx says of a request, such as
-whose address it came from, is believed there alone, for at the port any account can say it.
+While a server restarts, any account of the host can take its port, and would receive the passwords that nginx passes
+on. Only accounts that may write to the directory of a socket can take its path. The server believes what nginx says
+about a request, such as its address, only at the socket, because at the port any account can claim it.
 """
 
 import contextlib

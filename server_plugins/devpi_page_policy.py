@@ -1,10 +1,10 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A plugin of devpi-server: browsers run the scripts of devpi-web and no others, and none in what somebody uploaded.
+"""A plugin of devpi-server: browsers run only devpi-web's own scripts, and none in what somebody uploaded.
 
-All pages have the origin of the login page. Without this, uploaded documentation and links of a package's metadata
-could act there in the name of whoever looks at them.
+All pages have the same origin as the login page. Without this plugin, scripts in uploaded documentation and in links of
+a package's metadata could act in the name of anyone who opens them.
 """
 
 import base64

@@ -55,11 +55,11 @@ REFUSED = {
         [
             "devpi_environment is a text and has to be a dictionary; write it as names with values",
             "devpi_password is a number and has to be a text; put it in quotes",
-            "devpi_users is null and has to be a list; give it a value, or take its line out",
-            "devpi_host is null and has to be a text; give it a value, or take its line out",
+            "devpi_users is null and has to be a list; give it a value, or remove its line",
+            "devpi_host is null and has to be a text; give it a value, or remove its line",
             "devpi_venv_path '/opt/devpi:venv' has a colon in it",
             "devpi_root_password: the password has 4105 characters",
-            "devpi_venv_lock /srv/none.lock is no file",
+            "devpi_venv_lock /srv/none.lock is not a file",
             "devpi_venv_extra_packages[0] 'thing==1 --index-url",
             "devpi_proxy_ca '/etc' is a directory of the system; name a file",
             "Nothing was changed",
@@ -107,9 +107,8 @@ def test_misspelt_variable_is_warned_of_and_the_run_goes_on(bare: Target) -> Non
     before = bare.files()
     run = bare.deploy({"devpi_prot": 3142, "devpi_pasword": "Canary7f3-own", "devpi_min_memory": 10_000_000})
     said = " ".join(run.said.split())
-    assert re.search(r"\[WARNING\]: devpi_prot( \(\S+\))? is no variable of wheelhouse\.devpi, so it changes", said), (
-        said
-    )
+    warning = r"\[WARNING\]: devpi_prot( \(\S+\))? is not a variable of wheelhouse\.devpi, so it changes"
+    assert re.search(warning, said), said
     assert "write devpi_port if that was meant" in said
     assert "write devpi_password if that was meant" in said
     assert "devpi_min_memory asks for 10000000 MB" in said

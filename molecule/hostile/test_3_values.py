@@ -46,9 +46,9 @@ def refused(target: Target, variables: dict[str, Any], *words: str, arguments: t
 
 def test_problems_of_variables_and_of_the_host_come_in_one_message(deployed: Target) -> None:
     variables = {"devpi_username": "a/b", "devpi_state": "running", "devpi_ca_bundle": "/srv/no/bundle.pem"}
-    said = refused(deployed, variables, "devpi_ca_bundle /srv/no/bundle.pem is no file")
+    said = refused(deployed, variables, "devpi_ca_bundle /srv/no/bundle.pem is not a file")
     message = said[said.rindex("Before devpi can be deployed here:") :]
-    for word in ("'a/b' is not allowed", "devpi_state", "/srv/no/bundle.pem is no file"):
+    for word in ("'a/b' is not allowed", "devpi_state", "/srv/no/bundle.pem is not a file"):
         assert message.count(word) == 1, said
 
 

@@ -186,7 +186,10 @@ def assert_refused(deploy: Runs, reasons: tuple[str, ...], **variables: object) 
 def test_values_that_cannot_work_are_refused_beforehand(deploy: Runs) -> None:
     assert_refused(
         deploy,
-        ("'a b', which is no host name and no address", "devpi_proxy_networks[0] '192.0.2.1/24' is no network"),
+        (
+            "'a b', which is neither a host name nor an address",
+            "devpi_proxy_networks[0] '192.0.2.1/24' is not a network",
+        ),
         devpi_proxy_names=["packages.example.com", "a b"],
         devpi_proxy_networks=["192.0.2.1/24"],
     )
@@ -196,11 +199,11 @@ def test_what_cannot_work_on_the_host_is_refused_beforehand(deploy: Runs) -> Non
     assert_refused(
         deploy,
         (
-            "'192.0.2.7' opens the server itself to the network, past nginx",
+            "'192.0.2.7' lets the network reach the server without nginx",
             "'unknown.invalid' is unknown on",
             "devpi_proxy_certificate and devpi_proxy_key go together",
-            "/nowhere.pem is no file",
-            "'nobodys' is no group",
+            "/nowhere.pem is not a file",
+            "'nobodys' is not a group",
         ),
         devpi_host="192.0.2.7",
         devpi_proxy_names=["unknown.invalid"],

@@ -16,9 +16,9 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 attributes:
   check_mode:
-    description: With C(--check) nothing is changed, and C(changed) and the diff are those of the real run.
+    description: With C(--check) the module changes nothing and reports the same C(changed) and diff as the real run.
   diff_mode:
-    description: With C(--diff) the result shows the state before and after, with every secret masked.
+    description: With C(--diff) the result shows the state before and after. Every secret is masked.
   platform:
     description: The systems that the module runs on.
     platforms: debian

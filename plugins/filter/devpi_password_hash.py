@@ -10,10 +10,10 @@ name: devpi_password_hash
 short_description: Hash a devpi user's password on the controller
 version_added: 0.1.0
 description:
-  - Makes the argon2id hash that devpi-server stores for a user, so that the server need not make it and no password is
-    sent to it until the user logs in.
-  - Its parameters are those of devpi-server's own hashes (64 MiB of memory, 3 passes, 4 lanes, 32 bytes). With others
-    the server would put a hash of its own in its place at the user's first login.
+  - Computes the argon2id hash that devpi-server stores for a user. So the server need not compute it, and gets no
+    password until the user logs in.
+  - The hash has the parameters of devpi-server's own hashes (64 MiB of memory, 3 passes, 4 lanes, 32 bytes). The server
+    would replace a hash with other parameters at the user's first login.
 positional: _input
 options:
   _input:
@@ -22,35 +22,35 @@ options:
     required: true
   salt:
     description:
-      - A text of at least 8 bytes in UTF-8, better 16, another one for each user. With the same salt the same password
-        gives the same hash at every run.
-      - It is no secret, for it stands readable in the hash, and so it must have nothing to do with the password. Have
-        one generated and kept with P(ansible.builtin.password#lookup), as in the example, or join a random text of the
-        inventory and the user's name.
-      - Without it each evaluation gives another hash, even twice in one run. That is for a hash that is stored, in a
-        vault for example, and not for one that is made in a play.
+      - A text of at least 8 bytes in UTF-8, better 16, different for each user. With the same salt, the same password
+        gives the same hash in every run.
+      - B(The salt is readable in the hash, so do not derive it from the password.) Generate and store one with
+        P(ansible.builtin.password#lookup), as in the example, or join a random text of the inventory and the user's
+        name.
+      - If not set, each evaluation gives another hash, even within one run. Use this only for a hash that you store,
+        for example in a vault.
     type: str
 requirements:
-  - The Python library C(argon2-cffi) where Ansible runs (C(pip install argon2-cffi)); ansible-core does not bring it.
+  - The Python library C(argon2-cffi) where Ansible runs (C(pip install argon2-cffi)). ansible-core does not install it.
 notes:
-  - On 2 cores a user made or changed with a password costs the server 0.2 s and more, and with a hash 0.01 to 0.02 s.
-    The hash costs the controller 0.2 s, so the work is not saved but done elsewhere, before the server is asked. A
-    login costs the server the same either way.
-  - A variable that holds this filter is evaluated wherever it is read. Keep the hash with M(ansible.builtin.set_fact)
-    and C(no_log).
-  - Who reads a hash can try passwords against it. Treat it as a secret.
+  - On 2 cores, a user created or changed with a password costs the server 0.2 s or more, and with a hash 0.01 to 0.02
+    s. The hash costs the controller 0.2 s, so the filter moves the work to the controller and does not save it. A login
+    costs the server the same in both cases.
+  - A variable that contains this filter is evaluated each time that it is read. Store the hash with
+    M(ansible.builtin.set_fact) and C(no_log).
+  - B(Whoever reads a hash can try passwords against it.) Treat it as a secret.
 author:
   - The wheelhouse.devpi authors (@wheelhouse)
 """
 
 EXAMPLES = r"""
-- name: Hash the team's password, with a salt that is made once and kept beside the playbook
+- name: Hash the team's password, with a salt that is generated once and stored beside the playbook
   ansible.builtin.set_fact:
     team_hash: "{{ vault_team_password | wheelhouse.devpi.devpi_password_hash(
       salt=lookup('ansible.builtin.password', 'salts/team', length=16)) }}"
   no_log: true
 
-- name: Give the team that password
+- name: Set the team's password to the hashed one
   wheelhouse.devpi.devpi_users:
     url: http://127.0.0.1:3141
     credentials_dir: /etc/devpi/credentials
@@ -98,7 +98,7 @@ def devpi_password_hash(password: object, salt: object = None) -> str:
         argon2 = importlib.import_module("argon2.low_level")
     except ImportError as error:
         raise AnsibleFilterError(
-            f"the library argon2-cffi is missing where Ansible runs; say {sys.executable} -m pip install argon2-cffi"
+            f"the library argon2-cffi is missing where Ansible runs; run {sys.executable} -m pip install argon2-cffi"
         ) from error
     made: bytes = argon2.hash_secret(secret, salted, TIME_COST, MEMORY_COST, PARALLELISM, HASH_LENGTH, argon2.Type.ID)
     return made.decode()

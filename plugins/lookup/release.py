@@ -10,66 +10,70 @@ name: release
 short_description: Find the newest release on a devpi index that fits a specifier
 version_added: 0.1.0
 description:
-  - Looks at what C(pip) would see on the index, releases of its bases included, and returns the newest release that
-    fits, with the address and checksum of its file, for a play to pin what it deploys.
-  - Versions are ordered and matched as PEP 440 says, by the library C(packaging) that ansible-core depends on.
-  - A pre-release is returned only with O(prereleases), or where the specifier itself names one, as in V(>=2.0rc1), and
-    no final release fits. C(pip) takes one more readily.
-  - A release that an upstream has yanked is returned only where the specifier names just that version, as in V(==1.2).
-  - The managed host's Python is not known here. What a release asks for is returned as RV(_list[].requires_python).
-  - Runs on the controller and asks the server anew each time that its template is evaluated. Keep the result with
-    M(ansible.builtin.set_fact) where several tasks have to agree.
+  - Considers the releases that C(pip) would see on the index, those of its bases included, and returns the newest one
+    that fits, with the URL and checksum of its file. So a play can pin what it deploys.
+  - Versions are ordered and matched by PEP 440, with the library C(packaging) that ansible-core depends on.
+  - A pre-release is returned only with O(prereleases), or if the specifier itself names one, as in V(>=2.0rc1), and no
+    final release fits. C(pip) accepts pre-releases in more cases.
+  - A release that an upstream has yanked is returned only if the specifier names exactly that version, as in V(==1.2).
+  - The lookup does not know the Python of the managed host. RV(_list[].requires_python) tells which Python a release
+    needs.
+  - The lookup runs on the controller and asks the server again each time that its template is evaluated. If several
+    tasks must use the same release, store the result with M(ansible.builtin.set_fact).
 options:
   _terms:
     description:
-      - Projects, each with the versions that may be taken, V(latexhelper) or V(latexhelper>=1,<2).
+      - Projects, each with the versions that are acceptable, V(latexhelper) or V(latexhelper>=1,<2).
     type: list
     elements: str
     required: true
   index:
-    description: The index to look on, as V(user/index).
+    description: The index to search, as V(user/index).
     type: str
     required: true
   prefer:
     description:
-      - The kind of file that is returned where a release has both.
-      - Of several wheels it is one for any platform and Python 3. Where each is for a certain platform or Python it is
-        the first by name; choose among RV(_list[].files) then.
+      - The kind of file to return if a release has both.
+      - Of several wheels, the lookup returns one for any platform and Python 3. If each wheel is for a certain platform
+        or Python, it returns the first by name; then choose among RV(_list[].files) yourself.
     type: str
     choices: [wheel, sdist]
     default: wheel
   prereleases:
-    description: Whether pre-releases and development releases are as good as final ones.
+    description: Whether pre-releases and development releases are accepted like final releases.
     type: bool
     default: false
   url:
     description:
-      - The address of the devpi-server, V(http://127.0.0.1:3141), with the path under which a proxy serves it and
-        without credentials.
-      - Redirects are not followed. A password over plain http to another machine works, with a warning.
+      - The URL of the devpi-server, such as V(http://127.0.0.1:3141). Include the path under which a proxy serves it,
+        if there is one, and no credentials.
+      - Redirects are not followed.
+      - B(Over plain http to another machine, the password crosses the network unencrypted.) The lookup sends it and
+        warns.
     type: str
     required: true
     env:
       - name: DEVPI_URL
   username:
-    description: The devpi user who asks, where a password is given.
+    description: The devpi user who logs in, if O(password) is set.
     type: str
     default: root
     env:
       - name: DEVPI_USERNAME
   password:
     description:
-      - That user's password. With it the lookup logs in (0.2 s and more), which only a server that hides something
-        needs.
+      - The password of O(username). If it is set, the lookup logs in, which takes 0.2 s or more; only a server that
+        hides something needs this.
     type: str
     env:
       - name: DEVPI_PASSWORD
   validate_certs:
-    description: Whether the server's TLS certificate is verified.
+    description: Whether the server's TLS certificate is verified. With V(false), B(anyone on the way to the server can
+      read and change everything that is sent, the password included).
     type: bool
     default: true
   ca_path:
-    description: A file on the controller with the CA certificates to trust, in PEM; the system's where it is not set.
+    description: A file on the controller with the CA certificates to trust, in PEM. If not set, those of the system.
     type: path
   client_cert:
     description: A file on the controller with the certificate to show to the server, in PEM. It may hold the key too.
@@ -78,7 +82,7 @@ options:
     description: A file on the controller with the key of O(client_cert), in PEM.
     type: path
   use_proxy:
-    description: Whether the proxy in the environment is used. It never is for loopback addresses.
+    description: Whether to use the proxy that the environment names. Loopback addresses are always reached directly.
     type: bool
     default: true
   timeout:
@@ -86,7 +90,7 @@ options:
     type: int
     default: 30
 notes:
-  - Where a mirror among the bases may have the project too, the server asks its upstream.
+  - If a mirror among the bases may have the project too, the server asks the upstream of that mirror.
 seealso:
   - module: wheelhouse.devpi.devpi_info
 author:
@@ -94,7 +98,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Find the newest release of version 1, once for all tasks
+- name: Find the newest 1.x release, once for all tasks
   ansible.builtin.set_fact:
     latexhelper: "{{ lookup('wheelhouse.devpi.release', 'latexhelper>=1,<2',
       index='team/production', url='http://127.0.0.1:3141') }}"
@@ -103,7 +107,7 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ latexhelper.project }}=={{ latexhelper.version }}"
 
-- name: Fetch its file, verified
+- name: Download its file and verify the checksum
   ansible.builtin.get_url:
     url: "{{ latexhelper.url }}"
     checksum: "sha256:{{ latexhelper.sha256 }}"
@@ -122,7 +126,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _list:
-  description: The release found for each term, in their order. Where one has none, the lookup fails.
+  description: The release found for each term, in the order of the terms. If no release fits a term, the lookup fails.
   type: list
   elements: dict
   contains:
@@ -136,21 +140,22 @@ _list:
       description: The name of the file that was chosen.
       type: str
     url:
-      description: Its address, without credentials.
+      description: The URL of the file, without credentials.
       type: str
     sha256:
-      description: Its checksum; null where an upstream tells none.
+      description: The SHA-256 of the file; null if the upstream does not report it.
       type: str
     requires_python:
-      description: The versions of Python that it is for, V(>=3.8); null for all.
+      description: The versions of Python that the file is for, V(>=3.8); null for all.
       type: str
     yanked:
-      description: V(false), V(true), or the reason why an upstream withdrew it.
+      description: V(false), V(true), or the reason why the upstream yanked the file.
       type: raw
     files:
       description:
-        - All files of the release, by name, each with C(filename), C(url), C(sha256), C(requires_python) and C(yanked)
-          as above, the C(index) that holds it, and its C(size) in bytes, null where the server does not tell it.
+        - All files of the release, ordered by name. Each has C(filename), C(url), C(sha256), C(requires_python) and
+          C(yanked), as RV(_list) has them for the chosen file, the C(index) that holds it, and its C(size) in bytes,
+          which is null if the server does not report it.
       type: list
       elements: dict
   sample:
@@ -223,9 +228,9 @@ def choose(available: list[dict[str, Any]], specifier: SpecifierSet, prereleases
         return chosen[0][1]
     reason = "no release fits"
     if usable:
-        reason = f"only pre-releases fit ({_listed(usable)}), which prereleases=true takes"
+        reason = f"only pre-releases fit ({_listed(usable)}); set prereleases=true to accept them"
     elif fitting:
-        reason = f"all that fits was yanked ({_listed(fitting)}); to take one all the same name it with =="
+        reason = f"everything that fits was yanked ({_listed(fitting)}); to install one anyway, name it with =="
     raise NoRelease(f"{reason}; there are {_listed(_versions(available)) or 'no releases'}")
 
 
@@ -279,7 +284,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
     def run(self, terms: list[str], variables: Any = None, **kwargs: Any) -> list[dict[str, Any]]:
         """Return the release for each term."""
         if MISSING is not None:
-            raise AnsibleError(f"packaging is missing, which ansible-core depends on ({MISSING}); install it anew")
+            raise AnsibleError(f"packaging is missing, which ansible-core depends on ({MISSING}); install it again")
         self.set_options(var_options=variables, direct=kwargs)
         try:
             client = self._connect()
@@ -313,7 +318,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
         except InvalidRequirement as error:
             # The lines after the first point into the term.
             reason = str(error).splitlines()[0]
-            raise AnsibleError(f"{term!r} is no project with versions ({reason}); write it as name>=1,<2") from None
+            raise AnsibleError(f"{term!r} is not a project with versions ({reason}); write it as name>=1,<2") from None
         if wanted.url or wanted.marker:
             raise AnsibleError(f"{term!r} has more than a project and versions; write it as name>=1,<2")
         index = self.get_option("index")
@@ -347,5 +352,5 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
             raise NoRelease("there is no such index; correct its name, or create it") from None
         raise NoRelease(
             "neither the index nor a base of it has files of the project; upload it, correct its name, "
-            "or look whether the upstream of a mirror among the bases answers"
+            "or check whether the upstream of a mirror among the bases answers"
         )

@@ -1,28 +1,29 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tell what is wrong with the variables of this collection's roles, before any of them is used."""
+"""Check the variables of this collection's roles before any of them is used."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: variable_problems
-short_description: Tell what is wrong with the variables of this collection's roles
+short_description: Check the variables of this collection's roles
 version_added: 0.1.0
 description:
-  - Holds the variables of a host against the argument specs of the roles and against what the values go into, and
-    returns a sentence for each problem, with the variable, its value and the way out.
-  - A role's own argument check looks when its turn comes, with other roles applied already. This looks at all of them
-    at once. Role P(wheelhouse.devpi.checks#role), which runs before every other one, fails with all sentences together.
-  - A variable whose template cannot be filled in is named in a sentence like the others.
-  - Warns about a name that is spelt nearly like one of these variables, because the roles do not read it. It may be
-    your own, so the run goes on.
-  - Looks at no host and changes nothing. No sentence shows a password.
+  - Checks the variables of a host against the argument specs of the roles, and checks that files, commands and
+    addresses can hold the values. Returns one sentence for each problem, with the variable, its value and the way out.
+  - Ansible checks the arguments of a role only when that role starts, after other roles have changed the host. This
+    lookup checks all roles at once. Role P(wheelhouse.devpi.checks#role) runs before every other role and fails with
+    all sentences in one message.
+  - A variable whose template cannot be filled in is a problem like the others.
+  - The lookup warns about a variable whose name is nearly that of one of the roles' variables, because the roles do not
+    read it. It may be your own variable, so the run goes on.
+  - The lookup contacts no host and changes nothing. No sentence shows a password.
 options:
   _terms:
     description:
-      - The roles, V(venv) or V(wheelhouse.devpi.venv). Names of other roles are left aside.
-      - All roles of the collection where none is named. Those of role C(common) are always looked at.
+      - The roles to check, V(venv) or V(wheelhouse.devpi.venv). Names of other roles are ignored.
+      - If you name none, all roles of the collection are checked. The variables of role C(common) are always checked.
     type: list
     elements: str
 author:
@@ -30,7 +31,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Refuse what cannot be right
+- name: Fail if a variable is wrong
   ansible.builtin.assert:
     that: problems | length == 0
     fail_msg: "{{ problems | join('\n') }}"
@@ -40,7 +41,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _list:
-  description: A sentence for each problem; empty where there is none.
+  description: One sentence for each problem. The list is empty if there is none.
   type: list
   elements: str
   sample: ["devpi_port 70000 is out of range; name one from 1 to 65535"]
@@ -178,8 +179,8 @@ def _misspelt(variables: Mapping[str, Any], roles: list[str]) -> Iterator[str]:
             place = _place_of(key) or _place_of(variables[key])
             called = f"{key} ({place})" if place else key
             yield (
-                f"{called} is no variable of wheelhouse.devpi, so it changes nothing there; write {near} if that was "
-                "meant"
+                f"{called} is not a variable of wheelhouse.devpi, so it changes nothing there; write {near} if that "
+                "was meant"
             )
 
 

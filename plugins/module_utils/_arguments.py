@@ -43,7 +43,7 @@ def disagreements(place: str, option: Mapping[str, Any], value: object) -> Itera
     kind = option.get("type", "str")
     secret = bool(option.get("no_log"))
     if value is None:
-        yield f"{place} is null and has to be {_WANTED.get(kind, 'something')}; give it a value, or take its line out"
+        yield f"{place} is null and has to be {_WANTED.get(kind, 'something')}; give it a value, or remove its line"
     elif kind == "raw":
         yield from _unholdable(place, value)
     elif kind == "list":
@@ -155,7 +155,7 @@ def _text(place: str, option: Mapping[str, Any], value: str, *, secret: bool) ->
     elif any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
         where = place if secret else f"{place}, {shown(value)},"
         yield (
-            f"{where} has a newline or another control character in it; take it out"
+            f"{where} has a newline or another control character in it; remove it"
             + (" (the filter trim takes it off the text of a file)" if secret else "")
         )
 
@@ -188,11 +188,11 @@ def _dict(place: str, option: Mapping[str, Any], value: object) -> Iterator[str]
         return
     for key in value:
         if isinstance(key, str) and key not in known:
-            # A key that is no option may be anything, even a password.
-            name = key if re.fullmatch(r"\w[\w-]{0,40}", key) else "that is no name"
+            # A key that is not an option may be anything, even a password.
+            name = key if re.fullmatch(r"\w[\w-]{0,40}", key) else "that is not a name"
             near = difflib.get_close_matches(key, known, n=1)
             guess = f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(known))}"
-            yield f"{place} has a key {name}, which is none of its options; {guess}"
+            yield f"{place} has a key {name}, which is not one of its options; {guess}"
     for name, sub in known.items():
         # Null means that an option is not given; where it has a default or choices, null is none of these.
         if value.get(name) is not None or (name in value and ("default" in sub or "choices" in sub)):
@@ -210,4 +210,4 @@ def _unholdable(place: str, value: object) -> Iterator[str]:
         for each in value:
             yield from _unholdable(place, each)
     elif isinstance(value, str) and re.search("[\x00\ud800-\udfff]", value):
-        yield f"{place} has the character NUL or half a character in it; take it out"
+        yield f"{place} has the character NUL or half a character in it; remove it"

@@ -107,7 +107,7 @@ def purge_problems(users: list[User], existing: Mapping[str, Any], client: Clien
             if projects:
                 yield (
                     f"{where}: {path} is not declared and holds {', '.join(projects[:5])}"
-                    f"{' and others' if len(projects) > 5 else ''}; declare it, or say purge_force: true to delete it "
+                    f"{' and others' if len(projects) > 5 else ''}; declare it, or set purge_force: true to delete it "
                     "with all packages"
                 )
 
@@ -142,7 +142,7 @@ class _Checks:
         _dummy, cycles = order(self.declared, self.existing_indexes)
         for cycle in cycles:
             concerned = [self.declared[path].where for path in cycle if path in self.declared]
-            yield f"{concerned[0]}: bases form a cycle, {' → '.join(cycle)}; take one of them out of the other's bases"
+            yield f"{concerned[0]}: bases form a cycle, {' → '.join(cycle)}; remove one from the other's bases"
 
     def user(self, user: User) -> Iterator[str]:
         if user.known and user.name not in self.existing and not all(index.absent for index in user.indexes):
@@ -154,7 +154,7 @@ class _Checks:
         if indexes and not user.force and not user.purged:
             yield (
                 f"{user.where}: deleting this user deletes {'index' if len(indexes) == 1 else 'indexes'} "
-                f"{', '.join(indexes)} with all packages; say force: true if that is meant"
+                f"{', '.join(indexes)} with all packages; set force: true if that is meant"
             )
         for name in indexes:
             yield from (
@@ -166,7 +166,7 @@ class _Checks:
         if index.absent:
             if observed is not None and not observed.get("volatile", True) and not (index.force or index.purged):
                 yield (
-                    "this index is not volatile, so its packages are meant to stay; say force: true to delete it with "
+                    "this index is not volatile, so its packages are meant to stay; set force: true to delete it with "
                     "all of them"
                 )
             if observed is not None and index.user not in self.absent_users:
@@ -182,13 +182,13 @@ class _Checks:
         mirror = index.kind(observed) == "mirror"
         for key in index.keys:
             if key in STAGE_KEYS and mirror:
-                yield f"{key} is no key of a mirror; drop it, or declare it on a stage"
+                yield f"{key} is not a key of a mirror; drop it, or declare it on a stage"
             elif key in MIRROR_KEYS and not mirror:
-                yield f"{key} is a key of mirrors only; say type: mirror, or drop it"
+                yield f"{key} is a key of mirrors only; set type: mirror, or drop it"
             elif key in SINCE and self.version and self.version < SINCE[key]:
                 yield (
-                    f"{key} is known to devpi-server {'.'.join(map(str, SINCE[key]))} and newer and "
-                    f"{'.'.join(map(str, self.version))} answers; drop it, or upgrade the server"
+                    f"{key} needs devpi-server {'.'.join(map(str, SINCE[key]))} or newer, and the server is "
+                    f"{'.'.join(map(str, self.version))}; drop it, or upgrade the server"
                 )
         if mirror and observed is None and "mirror_url" not in index.keys and index.path != "root/pypi":
             yield "a mirror needs a mirror_url; give the address of its upstream's simple page"
@@ -228,7 +228,7 @@ class _Checks:
                 and (declared is None or "bases" not in declared.keys)
                 and path in config.get("bases", ())
             ):
-                yield f"{path} is a base of {other}; take it out of the bases there, or say {option}: true"
+                yield f"{path} is a base of {other}; take it out of the bases there, or set {option}: true"
 
 
 def indexes_of(existing: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -173,14 +173,14 @@ class Client:
         try:
             parts = urlsplit(self.url)
             self.host = parts.hostname or ""
-            # A port that is no number raises ValueError here.
+            # A port that is not a number raises ValueError here.
             self._port = parts.port or (443 if parts.scheme == "https" else 80)
         except ValueError as error:
-            raise BadOption(f"url {url!r} is no address ({error}); write it as http://127.0.0.1:3141") from error
+            raise BadOption(f"url {url!r} is not an address ({error}); write it as http://127.0.0.1:3141") from error
         if parts.username or parts.password:
             raise BadOption(f"url has credentials in front of {self.host}; take them out and use username and password")
         if parts.scheme not in ("http", "https") or not self.host or parts.query or parts.fragment:
-            raise BadOption(f"url {url!r} is no address of a server; write it as http://127.0.0.1:3141")
+            raise BadOption(f"url {url!r} is not an address of a server; write it as http://127.0.0.1:3141")
         if username == NO_USER and password is not None:
             raise BadOption(
                 f"devpi has no user {NO_USER}; give as username the name of the user whom the token was made for"
@@ -280,8 +280,8 @@ class Client:
             if error.status != 401 or isinstance(error, AccessDenied):
                 raise
             raise WrongPassword(
-                f"POST {self.url}/+login: the server does not take the password given for {username}; correct it, "
-                f"or set it anew on the server's host with devpi-passwd {username} --serverdir DIRECTORY"
+                f"POST {self.url}/+login: the server does not accept the password given for {username}; correct it, "
+                f"or reset it on the server's host with devpi-passwd {username} --serverdir DIRECTORY"
             ) from error
         return str(result["password"])
 
@@ -315,7 +315,7 @@ class Client:
         self, method: str, path: str, body: Mapping[str, Any] | bytes | None, content_type: str = "application/json"
     ) -> Answer:
         if self.check_mode:
-            raise WriteInCheckMode(f"{method} {self.url}{path} was tried in check mode and not sent")
+            raise WriteInCheckMode(f"{method} {self.url}{path} was not sent, because this is check mode")
         self.login()
         return self._send(method, path, body, content_type)
 
@@ -373,7 +373,7 @@ class Client:
             ]
             others = [f"process {described}" for described, _addresses in grouped_by_process(strangers)]
             raise ForeignListener(
-                f"{request_line} was not sent, for port {self._port} on {os.uname().nodename} is held by "
+                f"{request_line} was not sent, because port {self._port} on {os.uname().nodename} is held by "
                 f"{' and '.join(others) or 'another account'}, and not by a server of {self._server_user} "
                 "(server_user); stop that process, start devpi-server, and run again"
             )
@@ -383,7 +383,7 @@ class Client:
             # A proxy whose server does not answer, or waitress after devpi-server failed.
             raise RequestFailed(
                 f"{request_line}: {headers.get('Server', 'a proxy')} answered {status} in place of devpi-server; "
-                "look whether devpi-server runs behind it, and at its log",
+                "check whether devpi-server runs behind it, and check its log",
                 status,
             )
         if status in (401, 403) and not headers.get("X-Devpi-Server-Version"):
@@ -395,19 +395,19 @@ class Client:
         if 300 <= status < 400 and status != 304:
             raise NotDevpi(
                 f"{request_line}: the answer is a redirect to {headers.get('Location', 'nowhere')}, which is not "
-                "followed; name the address of devpi-server itself as url"
+                "followed; set url to the address of devpi-server itself"
             )
         version = headers.get("X-Devpi-Server-Version")
         if not version:
             raise NotDevpi(
                 f"{request_line}: {headers.get('Server', 'something')} answered {status} without the header "
-                "X-Devpi-Server-Version; it is no devpi-server, or a proxy drops its headers: look at url"
+                "X-Devpi-Server-Version; it is not a devpi-server, or a proxy drops its headers: check url"
             )
         self.release = version
         self.version = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
         if self.version[:1] not in ((6,), (7,)):
             raise UnsupportedServer(
-                f"{request_line}: devpi-server {version} answered; this collection speaks to 6.x and 7.x alone"
+                f"{request_line}: devpi-server {version} answered; this collection supports only 6.x and 7.x"
             )
         try:
             parsed = json.loads(content or b"{}")
@@ -419,7 +419,7 @@ class Client:
         # An upload is answered with an empty page.
         if status < 400 and content and not ({"files"} if page else {"result", "message"}) & set(parsed):
             raise NotDevpi(
-                f"{request_line}: the answer {status} is not devpi's JSON; look whether a proxy on the way changes it"
+                f"{request_line}: the answer {status} is not devpi's JSON; check whether a proxy on the way changes it"
             )
         # For a refused upload the message is blank and the title gives the reason.
         message = " ".join(str(parsed.get("message", "")).split()) or str(parsed.get("title", ""))
@@ -427,17 +427,17 @@ class Client:
 
     def _way_in(self, status: int) -> str:
         if status == 401 and self._token is not None:
-            return f"it does not take the login of {self.username}: correct username and password"
+            return f"it does not accept the login of {self.username}: correct username and password"
         if status == 401:
-            return "it wants a login: give username and password, or a token in place of the password"
-        return "it lets nobody read this from here: have it opened to this machine"
+            return "it needs a login: give username and password, or a token in place of the password"
+        return "it lets nobody read this from this machine: have it opened to this machine"
 
     def _way_out(self, status: int) -> str:
         if status in (401, 403):
             return f"{self.username} may not do that; log in as a user whom the server's restrict-modify names"
         if status >= 500:
             return "the server's log says why"
-        return "correct what is named, or look at the server's log"
+        return "correct what is named, or check the server's log"
 
     def _unreachable(self, request_line: str, error: Exception) -> Unreachable:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
@@ -447,13 +447,13 @@ class Client:
                 "name the bundle with its CA as ca_path"
             )
         if isinstance(reason, ssl.SSLError):
-            return Unreachable(f"{request_line}: no TLS connection ({reason}); look at url, client_cert and client_key")
+            return Unreachable(f"{request_line}: no TLS connection ({reason}); check url, client_cert and client_key")
         if isinstance(reason, socket.timeout):
             return Unreachable(
-                f"{request_line}: no answer in {self._request.timeout} s; look at the server's log, or raise timeout"
+                f"{request_line}: no answer in {self._request.timeout} s; check the server's log, or raise timeout"
             )
         if isinstance(reason, socket.gaierror):
-            return Unreachable(f"{request_line}: the name {self.host} is not known; look at url")
+            return Unreachable(f"{request_line}: the name {self.host} is not known; check url")
         if isinstance(reason, OSError) and reason.errno == errno.ECONNREFUSED:
             return Unreachable(
                 f"{request_line}: nothing listens there (connection refused); start devpi-server, or look at url",
@@ -461,7 +461,7 @@ class Client:
                 passing=True,
             )
         return Unreachable(
-            f"{request_line}: no answer ({reason}); look at url and whether devpi-server runs", passing=True
+            f"{request_line}: no answer ({reason}); check url and whether devpi-server runs", passing=True
         )
 
 

@@ -64,8 +64,8 @@ class Credentials:
         place = exposed(self._given) if os.geteuid() == 0 else None
         if place is not None:
             raise CredentialsError(
-                f"credentials_dir {self._given} lies in {place}, where others than root can put something else in its "
-                "place; name a directory below one that only root can change, like /etc/devpi/credentials"
+                f"credentials_dir {self._given} lies in {place}, where other accounts than root can replace it; "
+                "name a directory below one that only root can change, like /etc/devpi/credentials"
             )
         try:
             handle = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK)
@@ -73,7 +73,7 @@ class Credentials:
             return
         except OSError as error:
             raise CredentialsError(
-                f"credentials_dir {self._given}: {error.strerror}; name a directory, or one that is not there"
+                f"credentials_dir {self._given}: {error.strerror}; name a directory, or one that does not exist"
             ) from error
         try:
             self._examine(handle, apart)
@@ -86,7 +86,7 @@ class Credentials:
         if info.st_uid not in (0, os.geteuid()):
             raise CredentialsError(
                 f"credentials_dir {self._given} belongs to another account ({info.st_uid}) than the one that runs "
-                "this; name a directory of its own"
+                "this; name a directory of that one"
             )
         if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise CredentialsError(f"{self.directory} can be written by others; chmod 0700 it")
@@ -96,8 +96,8 @@ class Credentials:
         for name in names:
             if name != apart and not _is_password_file(name, handle, self._closed):
                 raise CredentialsError(
-                    f"credentials_dir {self._given} holds {name}, which is no file of a password that only its owner "
-                    "can read; name a directory that is empty or not there, or move that file away"
+                    f"credentials_dir {self._given} holds {name}, which is not a password file that only its owner "
+                    "can read; name a directory that is empty or does not exist, or move that file away"
                 )
 
     def read(self, user: str) -> str | None:
@@ -162,7 +162,7 @@ def _read_password(handle: int, path: Path, user: str, closed: bool) -> str:
     """Return what the file of a password holds, without the newline at its end."""
     info = os.fstat(handle)
     if not stat.S_ISREG(info.st_mode):
-        raise CredentialsError(f"{path} is no file; it should be one that holds the password of {user} and a newline")
+        raise CredentialsError(f"{path} is not a file; it should hold the password of {user} and a newline")
     if info.st_uid not in (0, os.geteuid()):
         raise CredentialsError(
             f"{path} belongs to another account ({info.st_uid}), which knows and can change what is in it; write the "

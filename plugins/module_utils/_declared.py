@@ -274,7 +274,7 @@ def flaws(users: list[User]) -> Iterator[str]:
             yield f"{user.where}: root cannot be deleted; drop state: absent"
         for index in user.indexes:
             if user.absent and not index.absent:
-                yield f"{index.where}: belongs to a user who is declared absent; drop the one or the other"
+                yield f"{index.where}: belongs to a user who is declared absent; remove one of the two declarations"
             yield from _flaws_of_object(index, index.path, "index", places)
             if not index.absent:
                 yield from (f"{index.where}: {flaw}" for flaw in _flaws_of_index(index))
@@ -295,7 +295,7 @@ def _flaws_of_index(index: Index) -> Iterator[str]:
         if near:
             yield f"type {index.type!r} is spelt nearly like one of devpi's own; did you mean {near[0]}?"
         elif not TYPE_NAME.fullmatch(str(index.type)):
-            yield f"type {index.type!r} is no name of a type; write stage, mirror, or the one that a plugin has"
+            yield f"type {index.type!r} is not the name of a type; write stage, mirror, or the one that a plugin has"
     for key in index.plugin_keys:
         if key in NAMED:
             write = "it" if NAMED[key] == key else NAMED[key]
@@ -325,7 +325,7 @@ def _flaws_of_index(index: Index) -> Iterator[str]:
                 "accept_dependency_confusion: true"
             )
         elif project != "*" and not PROJECT_NAME.fullmatch(project):
-            yield f"mirror_whitelist holds {project!r}, which is no project name; correct or drop it"
+            yield f"mirror_whitelist holds {project!r}, which is not the name of a project; correct or drop it"
 
 
 def is_path(text: str) -> bool:
@@ -367,12 +367,10 @@ def flaws_of_password(password: str, where: str) -> Iterator[str]:
 def flaws_of_hash(user: User) -> Iterator[str]:
     """Yield what is wrong with a declared user's ``password_hash``, and with what stands beside it."""
     if user.password is not None:
-        yield (
-            f"{user.where}: {user.credential_option} and password_hash exclude each other; give the one or the other"
-        )
+        yield (f"{user.where}: {user.credential_option} and password_hash exclude each other; give only one of them")
     if not ARGON2.fullmatch(user.password_hash or ""):
         yield (
-            f"{user.where}: password_hash is no hash of argon2 ($argon2id$v=…$m=…,t=…,p=…$salt$hash); "
+            f"{user.where}: password_hash is not an argon2 hash ($argon2id$v=…$m=…,t=…,p=…$salt$hash); "
             "make one with the filter wheelhouse.devpi.devpi_password_hash"
         )
     if user.update_password:

@@ -91,4 +91,4 @@ def inexpressible(keys: Mapping[str, Any], version: tuple[int, ...] | None) -> I
         )
     for key in ONLY_IN_6:
         if keys.get(key):
-            yield f"{key} is no key of devpi-server 7; drop it"
+            yield f"{key} is not a key of devpi-server 7; drop it"

@@ -98,11 +98,11 @@ def read(path: Path) -> Distribution:
     if not _PRINTABLE.fullmatch(name) or not (wheel or sdist):
         raise DistributionError(
             f"{path}: the name is neither that of a wheel (name-version-python-abi-platform.whl) nor that of an sdist "
-            "(name-version.tar.gz or .zip); build it anew, or take it out of files"
+            "(name-version.tar.gz or .zip); build it again, or take it out of files"
         )
     try:
         if path.exists() and not path.is_file():
-            raise DistributionError(f"{path} is no regular file; name the wheel or the sdist itself")
+            raise DistributionError(f"{path} is not a regular file; name the wheel or the sdist itself")
         with path.open("rb") as file:
             digest = hashlib.sha256()
             for block in iter(lambda: file.read(1 << 20), b""):
@@ -112,14 +112,14 @@ def read(path: Path) -> Distribution:
     try:
         text = _from_wheel(path) if wheel else _from_sdist(path)
     except _BROKEN as error:
-        raise DistributionError(f"{path} is damaged ({error}); build it anew, or copy it again") from error
+        raise DistributionError(f"{path} is damaged ({error}); build it again, or copy it again") from error
     if text is None:
         wanted = "no *.dist-info/METADATA" if wheel else "no PKG-INFO in its first directory"
-        raise DistributionError(f"{path} holds {wanted}, so it is no {'wheel' if wheel else 'sdist'}; build it anew")
+        raise DistributionError(f"{path} holds {wanted}, so it is no {'wheel' if wheel else 'sdist'}; build it again")
     metadata = Parser().parsestr(text)
     project, version = (str(metadata.get(header) or "").strip() for header in ("Name", "Version"))
     if not PROJECT_NAME.fullmatch(project) or not version:
-        raise DistributionError(f"{path}: the metadata names no project or no version; build it anew")
+        raise DistributionError(f"{path}: the metadata names no project or no version; build it again")
     names = [(wheel["name"], wheel["version"])] if wheel else list(_splits(sdist["stem"])) if sdist else []
     for of_file, version_of_file in names:
         if normalised(of_file) == normalised(project) and _same_version(version_of_file, version):

@@ -68,7 +68,7 @@ def remove_leftovers(path: Path, suffix: str = SUFFIX) -> None:
 def leftovers(path: Path, suffix: str = SUFFIX) -> Iterator[Draft]:
     """Yield the drafts of `path` that no live run holds, each open for reading until the next is yielded.
 
-    A link, a pipe, and what belongs to another account is no draft.
+    A link, a pipe, and what belongs to another account is not a draft.
     """
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*{suffix}"):
         with contextlib.suppress(OSError):

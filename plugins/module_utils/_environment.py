@@ -67,10 +67,10 @@ def resolved(venv_path: str, store: str = STORE) -> Path:
     except FileNotFoundError:
         raise PathError(f"there is no {venv_path}; run role venv first") from None
     except OSError:
-        raise PathError(f"{venv_path} is no link to an environment in {store}; run role venv first") from None
+        raise PathError(f"{venv_path} is not a link to an environment in {store}; run role venv first") from None
     if not _in_store(target, store):
         raise PathError(
-            f"{venv_path} leads to {target}, which is no environment in {store}; remove it and run role venv"
+            f"{venv_path} leads to {target}, which is not an environment in {store}; remove it and run role venv"
         )
     if not (target / "bin" / "python").exists():
         raise PathError(f"{venv_path} leads to {target}, and there is no environment; run role venv")
@@ -78,7 +78,7 @@ def resolved(venv_path: str, store: str = STORE) -> Path:
     if place is not None and os.geteuid() == 0:
         give = command_for("chown root:", place)
         raise PathError(
-            f"{venv_path} leads to {target}, and others than root can change {place}; "
+            f"{venv_path} leads to {target}, and other accounts than root can change {place}; "
             f"{f'give it to root: {give}' if give else 'remove the link and run role venv'}"
         )
     return target
@@ -117,7 +117,7 @@ def occupant(path: str, store: str = STORE) -> Occupant:
         if _in_store(target, store):
             return Occupant("link", target.name)
         raise PathError(
-            f"{path} is a link to {target}, which is no environment of this collection; remove the link, or name "
+            f"{path} is a link to {target}, which is not an environment of this collection; remove the link, or name "
             "another path"
         )
     if not stat.S_ISDIR(info.st_mode):

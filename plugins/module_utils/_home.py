@@ -37,16 +37,17 @@ class Home:
         """Return why nothing can be kept there, as the end of a sentence with the way out; empty where it can."""
         if os.geteuid() not in (0, self.account.pw_uid):
             return (
-                f"is another account than {user_name(os.geteuid())}, who runs this; set become: true (ansible_become), "
+                f"is not {user_name(os.geteuid())}, the account that runs this; set become: true (ansible_become), "
                 f"or name {user_name(os.geteuid())}"
             )
         with acting_as(self.account):
             if not self.path.is_absolute() or not os.path.lexists(self.path):
                 return (
-                    f"has the home directory {self.path}, and there is none; make it, or name an account that has one"
+                    f"has the home directory {self.path}, which does not exist; "
+                    "make it, or name an account that has one"
                 )
             if not _is_directory(self.path):
-                return f"has the home directory {self.path}, which is none; name an account that has one"
+                return f"has the home directory {self.path}, which is not a directory; name an account that has one"
             if not os.access(self.path, os.W_OK | os.X_OK, effective_ids=True):
                 return f"may not write in its home directory {self.path}; {self._own_home()}"
         return ""
@@ -98,7 +99,7 @@ class Home:
                 writable = os.access(path, os.W_OK | os.X_OK, effective_ids=True)
             if not is_directory:
                 return (
-                    f"{path} is no directory that {name} may enter, and the devpi client of {name} keeps its files "
+                    f"{path} is not a directory that {name} may enter, and the devpi client of {name} keeps its files "
                     "there; move it away"
                 )
             if not writable:
@@ -141,7 +142,7 @@ class Home:
             return f"{path} cannot be read by {name} ({error.strerror}); move it away"
         if not writable:
             return f"{path} cannot be written by {name}, {keeps}; {self._way_out(path, 'chmod u+rw')}"
-        # The client ignores JSON that is no object, and replaces it.
+        # The client ignores JSON that is not an object, and replaces it.
         for key in ("index", "login") if isinstance(settings, dict) and path == self._current_json else ():
             value = settings.get(key)
             if value is not None and not (isinstance(value, str) and value.isprintable()):

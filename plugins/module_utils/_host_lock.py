@@ -52,7 +52,7 @@ def _acquire(handle: int, end: float, patience: float) -> None:
                 continue
             holder = os.pread(handle, 20, 0).decode("ascii", "replace") or "unknown"
             raise HostBusyError(
-                f"another deployment is at work on {os.uname().nodename} (process {holder} holds {LOCK}) and did not "
-                f"end within {patience:.0f} s; wait until it has, and run this again"
+                f"another deployment is running on {os.uname().nodename} (process {holder} holds {LOCK}) and did not "
+                f"end within {patience:.0f} s; wait until it has ended, and run this again"
             ) from None
         return

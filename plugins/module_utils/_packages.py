@@ -312,7 +312,7 @@ class _Plan:
             if not self.force:
                 self.problems.append(
                     f"{stage.path}: the whole project {self.project} with all its {len(existing)} releases would be "
-                    "deleted, because no version is named; say force: true if that is meant, or name a version"
+                    "deleted, because no version is named; set force: true if that is meant, or name a version"
                 )
             files = {name: digest for release in existing.values() for name, digest in release.items()}
             self._delete_step(stage, self.project, None, files)
@@ -342,14 +342,14 @@ class _Plan:
             named = ", ".join(f"{step.project} {step.version or '(all of it)'}" for step in self.steps)
             self.problems.append(
                 f"{stage.path} is not volatile, so its releases are meant to stay; "
-                f"say force: true to delete {named} all the same"
+                f"set force: true to delete {named} all the same"
             )
 
     def _find_stage(self, option: str) -> Stage | None:
         """Return the index that the option names; None, with a problem noted, where it cannot hold packages."""
         path = self.params[option]
         if not re.fullmatch("[^/]+/[^/]+", path) or FORBIDDEN_IN_NAMES.search(path.replace("/", "")):
-            self.problems.append(f"{option} {path!r} is no index; write it as user/index, for example alice/dev")
+            self.problems.append(f"{option} {path!r} is not an index; write it as user/index, for example alice/dev")
             return None
         try:
             config = self.client.get_json(f"/{path}?no_projects=")
@@ -364,7 +364,8 @@ class _Plan:
             return None
         if config.get("type") in MIRRORS:
             self.problems.append(
-                f"{option} {path} is a mirror, with its upstream's packages; name an index with packages of its own"
+                f"{option} {path} is a mirror, which has only its upstream's packages; name an index with packages of "
+                "its own"
             )
             return None
         return Stage(self.client, path, config)
@@ -405,7 +406,7 @@ def diff(steps: list[Step]) -> dict[str, dict[str, dict[str, str]]]:
 def check(params: Mapping[str, Any]) -> str | None:
     """Return what is wrong with options that the argument spec accepts; None where nothing is."""
     if params["project"] is not None and not PROJECT_NAME.fullmatch(params["project"]):
-        return f"project {params['project']!r} is no project's name; write it as in pip install NAME"
+        return f"project {params['project']!r} is not the name of a project; write it as in pip install NAME"
     if params["files"] == []:
         return "files is empty; name at least one file, or leave the task out (when: ... | length > 0)"
     if params["keep"] is not None and params["keep"] < 0:

@@ -57,7 +57,7 @@ def unfit(path: str) -> str:
     if path in SYSTEM_DIRECTORIES:
         return "is a directory of the system; name one of its own for this, like /srv/devpi"
     if path.startswith(tuple(f"{place}/" for place in NO_PLACE)):
-        return "is no place for files that last; name another, like /srv/devpi"
+        return "is not a place for files that last; name another, like /srv/devpi"
     return ""
 
 
@@ -176,7 +176,7 @@ def keeper_of(path: str) -> pwd.struct_passwd | None:
     except KeyError:
         give = command_for("chown root:", place)
         raise PathError(
-            f"{path} lies in {place}, whose owner {info.st_uid} is no account here; name another place"
+            f"{path} lies in {place}, whose owner {info.st_uid} is not an account here; name another place"
             f"{f', or give that one to root: {give}' if give else ''}"
         ) from None
 

@@ -105,7 +105,7 @@ def parse(text: str) -> Version | None:
 
 
 class SpecifierError(ValueError):
-    """A text is no version specifier; the message names it."""
+    """A text is not a version specifier; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -134,14 +134,14 @@ def specifiers(text: str) -> list[Specifier]:
 def _specifier(clause: str) -> Specifier:
     match = _SPECIFIER.fullmatch(clause)
     if match is None:
-        raise SpecifierError(f"{clause.strip()!r} is no version specifier; write it as >=1.2, ==1.4.* or ~=1.4.2")
+        raise SpecifierError(f"{clause.strip()!r} is not a version specifier; write it as >=1.2, ==1.4.* or ~=1.4.2")
     operator, text = match["operator"], match["version"]
     if operator == "===":
         return Specifier(operator, text)
     prefix = text.endswith(".*")
     version = parse(text[:-2] if prefix else text)
     if version is None or (prefix and (operator not in ("==", "!=") or str(version) != _plain(version))):
-        raise SpecifierError(f"{clause.strip()!r}: {text} is no version that {operator} takes")
+        raise SpecifierError(f"{clause.strip()!r}: {text} is not a version that {operator} takes")
     if version.local and operator not in ("==", "!="):
         raise SpecifierError(f"{clause.strip()!r}: a local version (+...) goes with == and != alone")
     if operator == "~=" and len(version.release) < 2:
@@ -156,7 +156,7 @@ def _plain(version: Version) -> str:
 def _version(text: str) -> Version:
     version = parse(text)
     if version is None:
-        raise ValueError(f"{text!r} is no version; specifiers() should have refused it")
+        raise ValueError(f"{text!r} is not a version; specifiers() should have refused it")
     return version
 
 

@@ -45,7 +45,7 @@ def problems(environment: Any, variable: str = "devpi_environment") -> list[str]
 
 def _unfit_name(name: str) -> str:
     if not VARIABLE_NAME.fullmatch(name):
-        return "is no name of a variable; use letters, digits and _, and no digit first"
+        return "is not the name of a variable; use letters, digits and _, and do not begin with a digit"
     return ""
 
 
@@ -62,7 +62,7 @@ def unfit_value(name: str, value: Any) -> str:
         return f"is {kind}, not a text; put the value between quotes"
     text = str(value)
     if any(unicodedata.category(character) in NO_TEXT for character in text):
-        return "has a newline or another control character in its value; take it out"
+        return "has a newline or another control character in its value; remove it"
     if len(f"{name}={text}".encode()) > LONGEST:
         return f"has a value of {len(text)} characters, and Linux passes on {LONGEST} at most; shorten it"
     if ('"' in text or text.startswith("'") or text.endswith("'")) and (
@@ -138,7 +138,7 @@ def _problems_of_log(path: Path, log_file: str) -> list[str]:
         ]
     log = Path(log_file)
     if not log.parent.is_dir() and str(log.parent) != "/var/log/supervisor":
-        return [f"{place} lies in {log.parent}, which is no directory, and supervisor makes none; make it first"]
+        return [f"{place} lies in {log.parent}, which is not a directory, and supervisor makes none; make it first"]
     try:
         info = log.lstat()
     except OSError:
@@ -146,7 +146,7 @@ def _problems_of_log(path: Path, log_file: str) -> list[str]:
     named = re.findall(r"^stdout_logfile\s*[=:]\s*(.*?)\s*$", _read_text(path), re.MULTILINE | re.IGNORECASE)
     ours = log_file in named and is_ours(path)
     if not stat.S_ISREG(info.st_mode) or (info.st_size and not ours and not _left_by_supervisor(log)):
-        return [f"{place} is there and is somebody else's; name another file, or move it away"]
+        return [f"{place} exists and belongs to somebody else; name another file, or move it away"]
     return []
 
 

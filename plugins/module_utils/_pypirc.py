@@ -76,12 +76,12 @@ class Repository:
             )
         if self.name in _RESERVED:
             raise PypircError(
-                f"repositories: the name {self.name!r} has a meaning of its own in ~/.pypirc. Choose another."
+                f"repositories: the name {self.name!r} has a special meaning in ~/.pypirc. Choose another."
             )
         if self.state == "absent":
             return
         if self.repository is None:
-            raise PypircError(f"repositories: {self.name} has no URL. Give it as 'repository', or say 'state: absent'.")
+            raise PypircError(f"repositories: {self.name} has no URL. Give it as 'repository', or set 'state: absent'.")
         for option, value in self.options.items():
             if not value or value != value.strip() or any(map(_unwritable, value)):
                 raise PypircError(
@@ -138,7 +138,7 @@ class Pypirc:
         names = [repository.name for repository in repositories]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise PypircError(f"repositories: {', '.join(twice)} is there more than once. Leave one of each name.")
+            raise PypircError(f"repositories: {', '.join(twice)} appears more than once. Leave one of each name.")
         known = self._implicit_names(repositories)
         edit = _Edit(self._text)
         if self._first_line == MADE_BEFORE and known:
@@ -250,9 +250,9 @@ def _read(lines: Sequence[str], source: str) -> configparser.RawConfigParser:
         if lines[0].startswith("\ufeff"):
             fault = "the file begins with a byte order mark. Save it as UTF-8 without one"
     except configparser.DuplicateSectionError as error:
-        line, fault = error.lineno, "a [section] of this name is further up already. Make one of the two"
+        line, fault = error.lineno, "a [section] of this name appears earlier in the file. Merge the two"
     except configparser.DuplicateOptionError as error:
-        line, fault = error.lineno, "its section has this option further up already. Remove one of the two"
+        line, fault = error.lineno, "its section has this option earlier already. Remove one of the two"
     except configparser.ParsingError as error:
         line = error.errors[0][0]
         fault = "this is neither a [section] nor 'option = value' nor a comment. Correct or remove the line"

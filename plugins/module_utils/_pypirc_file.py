@@ -30,7 +30,7 @@ def find(path: str, account: pwd.struct_passwd) -> tuple[Path, FileState]:
 
     :param path: absolute; a link in its place is followed with the owner's rights.
     :param account: the owner.
-    :raises PypircError: it is no file, or one of another user that the owner may have linked to, or no UTF-8.
+    :raises PypircError: it is not a file, or one of another user that the owner may have linked to, or no UTF-8.
     :raises OSError: it cannot be looked at.
     """
     with acting_as(account):

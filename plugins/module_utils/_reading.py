@@ -32,7 +32,7 @@ def read_file(path: str, *, follow: bool = True, directory: int | None = None) -
     :param path: of the file.
     :param follow: whether a link in its place is followed.
     :param directory: an open directory that `path` is relative to.
-    :raises UnfitFile: it is no regular file, or has more than `LIMIT` bytes.
+    :raises UnfitFile: it is not a regular file, or has more than `LIMIT` bytes.
     :raises OSError: there is none, or it cannot be read.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -54,7 +54,7 @@ def read_open(opened: int) -> bytes:
     """Return the content of a file that is open, from its beginning.
 
     :param opened: a descriptor, opened with ``O_NONBLOCK``.
-    :raises UnfitFile: it is no regular file, or has more than `LIMIT` bytes.
+    :raises UnfitFile: it is not a regular file, or has more than `LIMIT` bytes.
     """
     mode = os.fstat(opened).st_mode
     if not stat.S_ISREG(mode):

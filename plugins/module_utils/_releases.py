@@ -95,7 +95,7 @@ def _file(entry: Mapping[str, Any], page_url: str, project: str) -> dict[str, An
 def releases(given: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the files by release, the newest release first; those whose name tells no version are left out.
 
-    What is no version of PEP 440 comes last.
+    What is not a version of PEP 440 comes last.
     """
     found: dict[str, dict[str, Any]] = {}
     for each in given:

@@ -39,7 +39,7 @@ def pin_problem(package: str, place: str) -> str:
 
 
 def locked_in(path: str) -> list[str]:
-    """Return what a lock names, as ``name==version``; nothing where it is no file, or none that can be read.
+    """Return what a lock names, as ``name==version``; nothing where it is not a file, or none that can be read.
 
     :param path: on the controller; a relative one is looked for where Ansible was started.
     """
@@ -59,16 +59,16 @@ def lock_problem(lock: str, locked: list[str]) -> str:
     where = f"devpi_venv_lock {lock if re.fullmatch('/[^@]*', lock) and lock.isprintable() else shown(lock)}"
     versions = dict.fromkeys(each.partition("==")[2] for each in locked if each.startswith("devpi-server=="))
     if not locked:
-        return f"{where} is no file with name==version lines where Ansible runs; name one that is"
+        return f"{where} is not a file with name==version lines where Ansible runs; name one that is"
     if not versions:
-        return f"{where} names no devpi-server==VERSION; add devpi-server to what it is made of"
+        return f"{where} names no devpi-server==VERSION; add devpi-server to the lock's requirements"
     if not any(each.startswith("uv==") for each in locked):
-        return f"{where} names no uv==VERSION, which installs the rest; add uv to what it is made of"
+        return f"{where} names no uv==VERSION, which installs the rest; add uv to the lock's requirements"
     for version in versions:
         major = re.match(r"[0-9]+", version)
         if not major or int(major.group()) != 6:
             return (
-                f"{where} names devpi-server {version}, and the roles know how to set up 6; name a lock "
-                "of 'devpi-server<7'"
+                f"{where} names devpi-server {version}, but the roles support only devpi-server 6; name a lock "
+                "with 'devpi-server<7'"
             )
     return ""

@@ -160,7 +160,7 @@ class ServerDirectory(Place):
                 return _DirectoryState()
             except OSError as error:
                 what = (
-                    "is no directory, or lies below something that is none"
+                    "is not a directory, or lies below something that is none"
                     if isinstance(error, NotADirectoryError)
                     else f"cannot be opened ({error.strerror}) with the rights of {user_name(os.geteuid())}"
                 )
@@ -209,7 +209,7 @@ class ServerDirectory(Place):
             if link:
                 return (
                     f"{self.label} is a symbolic link to {link}, which holds {named}, which no devpi-server has put "
-                    "there; remove the link, or name a directory that is empty or not there"
+                    "there; remove the link, or name a directory that is empty or does not exist"
                 )
             return (
                 f"{self.label} holds {named}, which no devpi-server has put there; name a directory that is empty or "
@@ -402,11 +402,11 @@ class SecretFile(Place):
         try:
             info = os.fstat(handle)
             if not stat.S_ISREG(info.st_mode):
-                yield f"{self.label} is {_kind(info)} and no file; name a file, or one that is not there"
+                yield f"{self.label} is {_kind(info)} and no file; name a file, or one that does not exist"
             elif self.account is None or info.st_uid != self.account.pw_uid:
                 yield (
                     f"{self.label} belongs to {user_name(info.st_uid)}, and the secret has to be the account's that "
-                    f"devpi-server runs as, {self.user} (devpi_server_user); name another, or one that is not there"
+                    f"devpi-server runs as, {self.user} (devpi_server_user); name another, or one that does not exist"
                 )
             elif stat.S_IMODE(info.st_mode) & 0o077:
                 yield (
@@ -416,7 +416,7 @@ class SecretFile(Place):
             elif not _is_secret(os.read(handle, LONGEST_SECRET + 1)):
                 yield (
                     f"{self.label} holds no secret: one is a line of {SHORTEST_SECRET} bytes or more, as "
-                    "devpi-gen-secret makes it; name another file, or one that is not there"
+                    "devpi-gen-secret makes it; name another file, or one that does not exist"
                 )
         finally:
             os.close(handle)

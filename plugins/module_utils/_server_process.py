@@ -69,7 +69,7 @@ def started_by_hand(
             # It ended meanwhile.
             continue
         if any(ancestor in pids for ancestor in line[1:]):
-            # A worker is no server of its own.
+            # A worker is not a server of its own.
             continue
         name = next((names[each] for each in line if each in names), "")
         if name != program and not re.fullmatch(re.escape(program) + r"-worker-\d+", name):

@@ -15,8 +15,8 @@ from typing import Iterator, Mapping
 from urllib.parse import urlsplit
 
 LISTENS = "the server listens at devpi_host and devpi_port alone; set these"
-REPLICA = "it makes another kind of server of this one, which the roles do not set up; drop it"
-NO_SETTING = "it is no setting of a configuration file; drop it"
+REPLICA = "it turns this server into another kind, which the roles do not set up; drop it"
+NO_SETTING = "it is not a setting of a configuration file; drop it"
 # Each option that the roles decide, with what to do in its place
 DECIDED = {
     "absolute-urls": "links lead to where the reader came from, or to devpi_url; set that one",
@@ -104,7 +104,7 @@ def _option(given: str, value: object, plugins: bool) -> Iterator[str]:
         near = difflib.get_close_matches(name, [*FREE, *DECIDED], 1, 0.8)
         guess = f"write it as {near[0]} if that is meant" if near else "correct it as devpi-server --help says"
         yield (
-            f"{where}, which is no option of devpi-server; {guess}, or name the plugin whose option it is in "
+            f"{where}, which is not an option of devpi-server; {guess}, or name the plugin whose option it is in "
             "devpi_venv_extra_packages"
         )
     yield from _value(f"devpi_server_options.{given}", name, value)
@@ -156,7 +156,7 @@ def _variable(name: str) -> Iterator[str]:
 
 
 def url_problems(url: object, proxied: bool, users: tuple[str, ...] = ()) -> list[str]:
-    """Return why ``devpi_url`` is no address at which clients could reach the server.
+    """Return why ``devpi_url`` is not an address at which clients could reach the server.
 
     :param url: what the variable holds.
     :param proxied: whether the collection's nginx stands in front.
@@ -170,7 +170,7 @@ def url_problems(url: object, proxied: bool, users: tuple[str, ...] = ()) -> lis
         port = parts.port
         host = parts.hostname or ""
     except ValueError as error:
-        return [f"devpi_url {shown(url)} is no address ({error}); write it as https://packages.example.com"]
+        return [f"devpi_url {shown(url)} is not an address ({error}); write it as https://packages.example.com"]
     if "@" in parts.netloc:
         # What stands before the @ may be a password, and the server would show it to everybody in links.
         return ["devpi_url holds a user or a password, which everybody would read in links; take them out"]
@@ -180,7 +180,7 @@ def url_problems(url: object, proxied: bool, users: tuple[str, ...] = ()) -> lis
     elif not _is_host(host) or port == 0 or parts.netloc.endswith(":"):
         found.append("names no host that clients could call, or a port that does not exist")
     if "?" in url or "#" in url:
-        found.append("holds a query or a fragment, which the address of a server has not")
+        found.append("holds a query or a fragment, which the address of a server does not have")
     if parts.path.endswith("/"):
         found.append("ends in a slash, which makes the server take the slash off each path that is requested")
     elif parts.path and proxied:
@@ -215,8 +215,8 @@ def permission_problems(restrict_modify: object) -> list[str]:
         return [f"{variable} {shown(restrict_modify)} has an empty name in it; write it as root,alice"]
     if ":ANONYMOUS:" in (name.upper() for name in names):
         return [
-            f"{variable} {shown(restrict_modify)} lets anybody without a login change and delete users and indexes of "
-            "all; name who may"
+            f"{variable} {shown(restrict_modify)} lets anyone change and delete all users and indexes without a login; "
+            "name the users who may"
         ]
     return []
 

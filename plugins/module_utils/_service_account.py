@@ -33,19 +33,19 @@ def unfit_account(name: str) -> str:
     if account is None:
         if not NEW_NAME.fullmatch(name):
             return (
-                f"{name[:40]!r} is no account on {os.uname().nodename}, and none of that name can be made: it takes at "
-                f"most 32 of a-z, 0-9, _ and -, with a letter or _ first; {WAY_OUT}"
+                f"{name[:40]!r} is not an account on {os.uname().nodename}, and cannot be made: a name has at most 32 "
+                f"of a-z, 0-9, _ and -, with a letter or _ first; {WAY_OUT}"
             )
         try:
             grp.getgrnam(name)
         except KeyError:
             return ""
         return (
-            f"{name} is no account on {os.uname().nodename} but a group, whose members the account would share its "
+            f"{name} is not an account on {os.uname().nodename} but a group, whose members the account would share its "
             f"files with; name another, or make the account yourself: useradd --system --gid {name} {name}"
         )
     if account.pw_uid == 0:
-        return f"{name} has the rights of root, which a server that strangers talk to must not have; {WAY_OUT}"
+        return f"{name} has the rights of root, so whoever breaks into the server would be root; {WAY_OUT}"
     if account.pw_uid == NOBODY:
-        return f"{name} is shared by whatever else runs without rights, which could read the secret; {WAY_OUT}"
+        return f"{name} is shared with other programs, which could then read the secret; {WAY_OUT}"
     return ""

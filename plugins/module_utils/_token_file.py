@@ -50,8 +50,8 @@ class TokenFile:
         place = exposed(path, account.pw_uid)
         if place is not None:
             raise TokenError(
-                f"path: {path} lies in {place}, where others than {account.pw_name} can put something else in its "
-                f"place; name another owner, or a path that only {account.pw_name} can change"
+                f"path: {path} lies in {place}, where other accounts than {account.pw_name} can replace it; name "
+                f"another owner, or a path that only {account.pw_name} can change"
             )
         with acting_as(account):
             self.target = Path(os.path.realpath(path))

@@ -96,7 +96,7 @@ def read_secret(secret: str) -> Token:
     except (IndexError, ValueError):
         data, packets, names = b"", [], []
     if data[:1] != b"\x02" or not names or packets[-1][0] != 6 or len(packets[-1][1]) != 32:
-        raise TokenError("this is no token of devpi-tokens, or not the whole of one")
+        raise TokenError("this is not a token of devpi-tokens, or not the whole of one")
     user, _dash, token_id = names[0].rpartition("-")
     return Token(user, token_id, tuple(names[1:]))
 
@@ -133,7 +133,7 @@ def duration(text: str, option: str) -> int:
     """Return the seconds that a text such as ``90d`` means."""
     match = re.fullmatch(r"([0-9]+)\s*([smhdw])", text.strip())
     if not match:
-        raise TokenError(f"{option}: {text!r} is no duration; write it as 90d, with s, m, h, d or w behind the number")
+        raise TokenError(f"{option}: {text!r} is not a duration; write it as 90d, with the unit s, m, h, d or w")
     digits = match[1].lstrip("0") or "0"
     seconds = int(digits) * UNITS[match[2]] if len(digits) < LONGEST_NUMBER else LONGEST_DURATION + 1
     if seconds > LONGEST_DURATION:
@@ -152,7 +152,7 @@ def moment(text: str, option: str) -> int:
     except (ValueError, OverflowError):
         seconds = -1
     if seconds < 0:
-        raise TokenError(f"{option}: {text!r} is no time; write it as 2030-01-31 or 2030-01-31T12:00:00Z")
+        raise TokenError(f"{option}: {text!r} is not a time; write it as 2030-01-31 or 2030-01-31T12:00:00Z")
     return seconds
 
 
@@ -271,25 +271,25 @@ def declared_token(params: Mapping[str, Any], now: int) -> Declared:
         if not given
     ]
     problems += [
-        f"indexes: {index!r} is no index; write it as user/index"
+        f"indexes: {index!r} is not an index; write it as user/index"
         for index in lists.get("indexes", [])
         if index.count("/") != 1 or not all(each and not FORBIDDEN_IN_NAMES.search(each) for each in index.split("/"))
     ]
     problems += [
-        f"projects: {project!r} is no name of a project"
+        f"projects: {project!r} is not the name of a project"
         for project in lists.get("projects", [])
         if not PROJECT_NAME.fullmatch(project)
     ]
     lifetime, ends_at, renew_before = values["lifetime"], values["ends"], values["renew_before"] or 0
     if lifetime is not None and renew_before >= lifetime:
         problems.append(
-            f"renew_before: {params['renew_before']} is no less than expires: {params['expires']}, so each run would "
-            "make a new token; give a shorter renew_before"
+            f"renew_before: {params['renew_before']} is not shorter than expires: {params['expires']}, so each run "
+            "would make a new token; give a shorter renew_before"
         )
     end = now + lifetime if lifetime is not None else ends_at
     if end is not None and end <= max(now, values["not_before"] or 0):
         problems.append(
-            f"expires: {params['expires']} is over before the token can be used; give a later time, or an earlier "
+            f"expires: {params['expires']} ends before the token can be used; give a later time, or an earlier "
             "not_before"
         )
     if problems:

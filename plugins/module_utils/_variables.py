@@ -104,9 +104,9 @@ def _variable_problems(name: str, option: Mapping[str, Any], value: object) -> I
     value = typed(option, value)
     if isinstance(value, str) and not value.strip():
         if option.get("default") != "" and name not in MAY_BE_EMPTY:
-            yield f"{name} is empty; give it a value, or take its line out"
+            yield f"{name} is empty; give it a value, or remove its line"
         elif value:
-            yield f"{name} has spaces alone in it; leave it empty, or give it a value"
+            yield f"{name} contains only spaces; leave it empty, or give it a value"
         return
     check = CHECKS.get(name) or _usual_check(name, option)
     if check:
@@ -130,7 +130,7 @@ def _each(check: Check) -> Check:
     def each(place: str, value: Any) -> Iterator[str]:
         for number, element in enumerate(value):
             if isinstance(element, str) and not element.strip():
-                yield f"{place}[{number}] is empty; give it a value, or take it out"
+                yield f"{place}[{number}] is empty; give it a value, or remove it"
             else:
                 yield from check(f"{place}[{number}]", element)
 
@@ -157,7 +157,7 @@ def _within(lowest: int, highest: int) -> Check:
 def _matching(pattern: re.Pattern[str], what: str, way: str) -> Check:
     def matching(place: str, value: str) -> Iterator[str]:
         if not pattern.fullmatch(value):
-            yield f"{place} {shown(value)} is no {what}; {way}"
+            yield f"{place} {shown(value)} is not {what}; {way}"
 
     return matching
 
@@ -173,7 +173,7 @@ def _is_address(text: str) -> bool:
 def _host(place: str, value: str) -> Iterator[str]:
     numeric = re.fullmatch(r"[0-9.]+", value)
     if value != "*" and not _is_address(value) and (numeric or len(value) > 253 or not HOST_NAME.fullmatch(value)):
-        yield f"{place} {shown(value)} is no address and no host name; write it as 127.0.0.1 or ::1"
+        yield f"{place} {shown(value)} is neither an address nor a host name; write it as 127.0.0.1 or ::1"
 
 
 def _name_in_certificates(place: str, value: str) -> Iterator[str]:
@@ -181,21 +181,21 @@ def _name_in_certificates(place: str, value: str) -> Iterator[str]:
     if not _is_address(value) and (numeric or len(value) > 253 or not HOST_NAME.fullmatch(value)):
         where, _bracket, _number = place.partition("[")
         yield (
-            f"{where} has {shown(value)}, which is no host name and no address; write it as index.example.com or "
-            "192.0.2.10"
+            f"{where} has {shown(value)}, which is neither a host name nor an address; write it as index.example.com "
+            "or 192.0.2.10"
         )
 
 
 def _address(place: str, value: str) -> Iterator[str]:
     if not _is_address(value):
-        yield f"{place} {shown(value)} is no address; write it as 192.0.2.10, 2001:db8::1, 0.0.0.0 or '::'"
+        yield f"{place} {shown(value)} is not an address; write it as 192.0.2.10, 2001:db8::1, 0.0.0.0 or '::'"
 
 
 def _network(place: str, value: str) -> Iterator[str]:
     try:
         ipaddress.ip_network(value)
     except ValueError:
-        yield f"{place} {shown(value)} is no network; write it as 192.0.2.0/24 or 2001:db8::/32, with no bits of a host"
+        yield f"{place} {shown(value)} is not a network; write it as 192.0.2.0/24 or 2001:db8::/32, without host bits"
 
 
 def _url(place: str, value: str) -> Iterator[str]:
@@ -206,10 +206,11 @@ def _url(place: str, value: str) -> Iterator[str]:
         host, port = "", 0
     whole = value.startswith(("http://", "https://")) and port != 0 and len(value) <= LONGEST_TEXT
     if not whole or not (_is_address(host) or HOST_NAME.fullmatch(host)):
-        yield f"{place} {shown(value)} is no address of the web; write it as https://index.example.com/path"
+        yield f"{place} {shown(value)} is not a web address; write it as https://index.example.com/path"
     elif re.search(r"""[\s"'<>\\^`{|}]""", value) or not value.isprintable():
         yield (
-            f"{place} {shown(value)} has a character in it that no address has; write a space as %20, and others so too"
+            f"{place} {shown(value)} has a character that a URL cannot contain; write it as a percent code, such as "
+            "%20 for a space"
         )
 
 
@@ -220,7 +221,7 @@ def _outside_url(place: str, value: str) -> Iterator[str]:
         return
     rest = value.partition("://")[2]
     if "@" in rest:
-        yield f"{place} has a login in it, which everybody would see; take it out"
+        yield f"{place} has a login in it, which everyone would see; remove it"
     elif value.endswith("/"):
         yield f"{place} {shown(value)} ends with a slash; leave that out"
     elif not re.fullmatch(r"[\]\[A-Za-z0-9.:/_~-]+", rest):
@@ -270,8 +271,8 @@ def _path_that_is_read(place: str, value: str, *, made: bool = False) -> Iterato
         )
     elif not PATH.fullmatch(value):
         yield (
-            f"{place} {shown(value)} has a character in it that supervisor, nginx or a shell could read as something "
-            "else; use letters and digits of ASCII and . _ - + @ , = ~"
+            f"{place} {shown(value)} has a character in it that supervisor, nginx or a shell could misread; use only "
+            "ASCII letters and digits and . _ - + @ , = ~"
         )
 
 
@@ -302,26 +303,26 @@ def _service_account(place: str, value: str) -> Iterator[str]:
     yield from _account(place, value)
 
 
-_account = _matching(ACCOUNT, "name of an account", "write it as alice or web-1")
+_account = _matching(ACCOUNT, "the name of an account", "write it as alice or web-1")
 
 
 def _group(place: str, value: str) -> Iterator[str]:
     if value == "root":
-        yield f"{place} is root, and no service should be a member of that; name the service's own, such as www-data"
+        yield f"{place} is root, and no service should be a member of it; name nginx's own group, such as www-data"
         return
-    yield from _matching(ACCOUNT, "name of a group", "write it as www-data")(place, value)
+    yield from _matching(ACCOUNT, "the name of a group", "write it as www-data")(place, value)
 
 
 def _program(place: str, value: str) -> Iterator[str]:
     if not PROGRAM.fullmatch(value):
         yield (
-            f"{place} {shown(value)} is no name of a program; begin it with a letter, a digit or _, and go on with "
-            "these and . -"
+            f"{place} {shown(value)} is not the name of a program; use letters, digits and _ . -, and do not begin "
+            "with . or -"
         )
     elif value in ("all", "supervisord"):
-        yield f"{place} {value!r} has a meaning of its own for supervisor; choose another name"
+        yield f"{place} {value!r} has a special meaning for supervisor; choose another name"
     elif re.search(r"-worker-[0-9]+$", value):
-        yield f"{place} {value!r} ends as the names of workers do; choose another name"
+        yield f"{place} {value!r} ends like the name of a worker; choose another name"
 
 
 def _python(place: str, value: str) -> Iterator[str]:
@@ -337,7 +338,7 @@ def _python(place: str, value: str) -> Iterator[str]:
 def _environment(place: str, value: Mapping[str, object]) -> Iterator[str]:
     for name, each in value.items():
         if not ENVIRONMENT_NAME.fullmatch(name):
-            yield f"{place} has {shown(name)}, which is no name of a variable; use letters, digits and _"
+            yield f"{place} has {shown(name)}, which is not the name of a variable; use letters, digits and _"
         elif isinstance(each, bool) or not isinstance(each, (str, int, float)):
             yield f"{place}.{name} is {described(each, secret=True)} and has to be a text; put it in quotes"
         else:
@@ -353,9 +354,9 @@ def _server_options(place: str, value: Mapping[str, object]) -> Iterator[str]:
         if found:
             yield from found
         elif not OPTION_NAME.fullmatch(name):
-            yield f"{place} has {shown(name)}, which is no option of devpi-server; see devpi-server --help"
+            yield f"{place} has {shown(name)}, which is not an option of devpi-server; see devpi-server --help"
         elif each is None:
-            yield f"{place}.{name} is null; give it a value, or take its line out"
+            yield f"{place}.{name} is null; give it a value, or remove its line"
         else:
             for text in each if isinstance(each, (list, tuple)) else [each]:
                 if isinstance(text, str):
@@ -383,7 +384,7 @@ def _requirement(place: str, value: str) -> Iterator[str]:
 def _umask(place: str, value: str) -> Iterator[str]:
     if not re.fullmatch(r"0?0[0-7]{2}", value):
         yield (
-            f"{place} {shown(value)} is no umask with which the server can use its own files; write it as '077' or "
+            f"{place} {shown(value)} is not a umask with which the server can use its own files; write it as '077' or "
             "'027'"
         )
     elif int(value, 8) & 0o022 != 0o022:
@@ -400,7 +401,7 @@ def _tokens(place: str, value: list[Mapping[str, Any]]) -> Iterator[str]:
             yield from _account(f"{here}.owner", token["owner"])
         for allowed in token.get("allowed") or []:
             if allowed not in PERMISSIONS:
-                yield f"{here}.allowed has {shown(allowed)}, which is no permission; name {', '.join(PERMISSIONS)}"
+                yield f"{here}.allowed has {shown(allowed)}, which is not a permission; name {', '.join(PERMISSIONS)}"
         if token.get("state") == "absent":
             continue
         given = {name: token.get(name) for name in ("allowed", "indexes", "projects")}
@@ -415,7 +416,7 @@ def _tokens(place: str, value: list[Mapping[str, Any]]) -> Iterator[str]:
 def _empty_value_problems(place: str, given: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[str]:
     for name in names:
         if isinstance(given.get(name), str) and not given[name].strip():
-            yield f"{place}.{name} is empty; give it a value, or take its line out"
+            yield f"{place}.{name} is empty; give it a value, or remove its line"
 
 
 def _repositories(place: str, value: list[Mapping[str, Any]]) -> Iterator[str]:
@@ -500,7 +501,7 @@ CHECKS: dict[str, Check] = {
     "devpi_supervisor_priority": _within(0, 1_000_000),
     "devpi_supervisor_startsecs": _within(0, 3600),
     "devpi_supervisor_log_file": _log,
-    "devpi_supervisor_log_maxbytes": _matching(SIZE, "size", "write it as 10MB, with KB, MB or GB behind the number"),
+    "devpi_supervisor_log_maxbytes": _matching(SIZE, "a size", "write it as 10MB, with the unit KB, MB or GB"),
     "devpi_supervisor_log_backups": _within(0, 1000),
     "devpi_supervisor_ready_timeout": _within(1, 3600),
     "devpi_proxy_addresses": _some(_address),
@@ -522,16 +523,14 @@ def _port_problems(valid: Mapping[str, Any], *, proxied: bool) -> Iterator[str]:
         return
     last = port + 1 + workers
     if workers and last > 65535:
-        yield (
-            f"devpi_server_workers {workers} asks for port {last}, and there is none above 65535; set devpi_port lower"
-        )
+        yield (f"devpi_server_workers {workers} asks for port {last}, and ports end at 65535; set devpi_port lower")
     if port in (80, 443):
-        yield f"devpi_port {port} is nginx's own on hosts of the group devpi_proxy; set it to another, like 3141"
+        yield f"devpi_port {port} belongs to nginx on hosts of the group devpi_proxy; set it to another, like 3141"
     for worker in range(port + 2, last + 1):
         if worker in (80, 443):
             yield (
-                f"devpi_server_workers {workers} asks for port {worker}, which is that of nginx; set devpi_port to "
-                "where so many are free"
+                f"devpi_server_workers {workers} asks for port {worker}, which nginx uses; set devpi_port so "
+                "that the ports after it are free"
             )
 
 
@@ -608,8 +607,8 @@ def _combination_problems(valid: Mapping[str, Any], *, proxied: bool) -> Iterato
     umask = valid.get("devpi_supervisor_umask")
     if proxied and umask is not None and int(umask, 8) & 0o050:
         yield (
-            f"devpi_supervisor_umask {umask!r} keeps nginx from reading release files, and the host is in the group "
-            "devpi_proxy; write it as '027'"
+            f"devpi_supervisor_umask {umask!r} keeps nginx from reading release files, which it must do on hosts of "
+            "the group devpi_proxy; write it as '027'"
         )
     if "devpi_proxy_names" in valid and proxied and not valid["devpi_proxy_names"]:
-        yield "devpi_proxy_names is empty; name at least what clients are to call the server"
+        yield "devpi_proxy_names is empty; give at least one name by which clients reach the server"

@@ -18,10 +18,10 @@ FULL_OR_FIXED = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 WAYS_OUT = {
     errno.EROFS: "its file system is mounted read-only; mount it for writing, as with mount -o remount,rw",
     errno.ENOSPC: "no space is left there; free some",
-    errno.EDQUOT: "the quota there is used up; free some space or raise it",
-    errno.EACCES: "writing is not allowed there; look at its owner and mode, and at what AppArmor or SELinux say",
-    errno.EPERM: "writing is not allowed there; look for an immutable file or directory with lsattr, and for its owner",
-    errno.ENOTDIR: "something on the way there is no directory; move that away",
+    errno.EDQUOT: "the quota there is used up; free some space or raise the quota",
+    errno.EACCES: "writing is not allowed there; check its owner and mode, and what AppArmor or SELinux report",
+    errno.EPERM: "writing is not allowed there; check with lsattr for an immutable file or directory, and its owner",
+    errno.ENOTDIR: "something on the way there is not a directory; move that away",
     errno.EISDIR: "it is a directory; move it away",
 }
 
@@ -52,7 +52,7 @@ def way_out(number: int) -> str:
 
     :param number: as in :mod:`errno`.
     """
-    return WAYS_OUT.get(number, f"{os.strerror(number)}; mend that, then run again")
+    return WAYS_OUT.get(number, f"{os.strerror(number)}; fix that, then run again")
 
 
 def _obstacle(path: Path) -> int:

@@ -11,14 +11,15 @@ module: devpi_index
 short_description: Keep an index of a devpi-server as declared
 version_added: 0.1.0
 description:
-  - Creates, changes and deletes one index of a user who exists. Keys that are not declared stay as they are. A list
-    that is declared is the whole list.
-  - What the server could not take, or what would open a hole, is refused before anything is changed - a base that does
+  - Creates, changes and deletes one index of an existing user. Keys that you do not declare stay as they are. A list
+    that you declare replaces the whole list on the server.
+  - B(An index is deleted with all its packages.)
+  - Before anything is changed, the module refuses what the server would not accept or what is unsafe - a base that does
     not exist, a cycle of bases, an unknown user in an access list, a whitelist of everything.
-  - For several indexes M(wheelhouse.devpi.devpi_users) takes one request to look and one login, and finds the order
-    that their bases need.
-  - Takes the index types and settings of the server's plugins too (O(type), O(options)).
-  - Needs nothing but Python on the managed host, and speaks to devpi-server 6.15 and newer releases of 6, and to 7.
+  - For several indexes, use M(wheelhouse.devpi.devpi_users). It needs one request to compare them all and one login,
+    and it finds the order that their bases need.
+  - Supports the index types and settings of the server's plugins too (O(type), O(options)).
+  - Needs only Python on the managed host. Works with devpi-server 6.15 or a newer 6, and with 7.
 extends_documentation_fragment:
   - wheelhouse.devpi.connection
   - wheelhouse.devpi.users.index_keys
@@ -29,14 +30,15 @@ attributes:
     support: full
   diff_mode:
     support: full
-    details: Shows the keys concerned, in the words of devpi-server 6, without the password of an upstream.
+    details: Shows the keys concerned, with the names that devpi-server 6 uses. The password of an upstream is masked.
 options:
   name:
     description: The index with its user, V(alice/dev).
     type: str
     required: true
   credentials_dir:
-    description: A directory on the managed host with the password of O(username), in the file named after that user.
+    description: A directory on the managed host. If O(password) is not set, the module reads it there, from the file
+      named after O(username).
     type: path
 author:
   - The wheelhouse.devpi authors (@wheelhouse)
@@ -46,7 +48,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Keep releases apart from what is being worked on
+- name: Keep releases on an index of their own
   wheelhouse.devpi.devpi_index:
     url: http://127.0.0.1:3141
     credentials_dir: /etc/devpi/credentials
@@ -54,14 +56,14 @@ EXAMPLES = r"""
     volatile: false
     acl_upload: [root]
 
-- name: Serve them together with the public packages
+- name: Serve them together with the packages of PyPI
   wheelhouse.devpi.devpi_index:
     url: http://127.0.0.1:3141
     credentials_dir: /etc/devpi/credentials
     name: root/dev
     bases: [root/production, root/pypi]
 
-- name: Mirror another index without asking for the list of its projects
+- name: Mirror another index without downloading the list of its projects
   wheelhouse.devpi.devpi_index:
     url: http://127.0.0.1:3141
     credentials_dir: /etc/devpi/credentials
@@ -70,7 +72,7 @@ EXAMPLES = r"""
     mirror_url: https://packages.example.com/simple/
     mirror_no_project_list: true
 
-- name: Delete an index with its packages
+- name: Delete an index with all its packages
   wheelhouse.devpi.devpi_index:
     url: http://127.0.0.1:3141
     credentials_dir: /etc/devpi/credentials
@@ -80,7 +82,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: What was changed, or in check mode would be. After a failure, what was changed before it.
+  description: What was changed, or would be changed in check mode. After a failure, what was changed before it.
   returned: always
   type: list
   elements: dict
@@ -130,7 +132,7 @@ def main() -> None:
     path = module.params["name"]
     user, _slash, name = path.partition("/")
     if not is_path(path):
-        module.fail_json(msg=f"name {path!r} is no index; write it as user/index, for example alice/dev")
+        module.fail_json(msg=f"name {path!r} is not an index; write it as user/index, for example alice/dev")
     index = parse_index(user, {**module.params, "name": name}, f"index {path}")
     converge(module, [User(user, f"index {path}", known=True, indexes=(index,))])
 

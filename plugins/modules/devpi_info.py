@@ -11,16 +11,17 @@ module: devpi_info
 short_description: Tell what a devpi-server holds
 version_added: 0.1.0
 description:
-  - Returns the users, indexes, versions and status of a devpi-server, and of one index the projects and releases with
-    their files. It only reads.
-  - What anyone may read is read without a login. Where O(password) is set the module logs in first (0.2 s and more),
-    for servers where a plugin hides indexes.
-  - A server has no list of its releases, so RV(releases) costs one request for each project of the index; all else
-    costs one or two.
-  - The list of all projects of a mirror is never asked for, since it is that of the whole upstream. Without
-    C(mirror_no_project_list) the server may fetch it by itself when one project of the mirror is asked for.
-  - A password or token inside an address, such as that of a mirror's upstream, is masked in the result.
-  - Needs nothing but Python on the managed host, and speaks to devpi-server 6.15 and newer releases of 6, and to 7.
+  - Returns the users, indexes, versions and status of a devpi-server. For one index, it returns the projects and
+    releases with their files. It only reads.
+  - Without O(password) the module reads what anyone may read. With O(password) it logs in first, which takes 0.2 s or
+    more; only servers on which a plugin hides indexes need this.
+  - RV(releases) costs one request for each project of the index, because a server has no list of its releases.
+    Everything else costs one or two requests.
+  - The module never asks for the list of all projects of a mirror, because that is the list of the whole upstream.
+    Without C(mirror_no_project_list), the server itself may fetch this list when the module asks for one project of the
+    mirror.
+  - A password or token inside a URL, such as that of a mirror's upstream, is masked in the result.
+  - Needs only Python on the managed host. Works with devpi-server 6.15 or a newer 6, and with 7.
 extends_documentation_fragment:
   - wheelhouse.devpi.connection
   - wheelhouse.devpi.attributes
@@ -34,52 +35,56 @@ attributes:
 options:
   username:
     description:
-      - The devpi user who asks, where a password is given.
+      - The devpi user who logs in, if O(password) is set.
       - If not set, the environment variable E(DEVPI_USERNAME) on the managed host is used.
     type: str
     default: root
   password:
     description:
-      - That user's password. With it the module logs in, which only a server that hides something needs.
+      - The password of O(username). If it is set, the module logs in; only a server that hides something needs this.
       - If not set, the environment variable E(DEVPI_PASSWORD) on the managed host is used.
     type: str
   gather:
     description:
-      - What to ask for, each under the name of the value that it returns.
-      - V(status) and V(versions) come of one request, V(users) and V(indexes) of another.
+      - What to ask for. Each choice is the name of the value that it returns.
+      - V(status) and V(versions) share one request, and V(users) and V(indexes) share another.
       - V(projects) and V(releases) need O(index).
-      - If not set, V(versions), V(status), V(users) and V(indexes); with O(index), V(indexes) and V(releases).
-      - If not set, what is closed to who asks is left out, with a warning that says how to open it. The nginx of role
-        wheelhouse.devpi.proxy gives V(status) and V(versions) to the networks of C(devpi_proxy_networks) alone, or to
-        all with C(devpi_proxy_public_status); with C(devpi_private) everything takes a login; and a token that is bound
-        to indexes does not read V(users). What O(gather) names itself, the module fails for.
+      - If not set, the module asks for V(versions), V(status), V(users) and V(indexes). With O(index), it asks for
+        V(indexes) and V(releases).
+      - If you name a value here and the server does not let you read it, the module fails. If O(gather) is not set, the
+        module leaves such a value out, and warns with a message that says how to open it.
+      - The nginx of role wheelhouse.devpi.proxy shows V(status) and V(versions) only to C(devpi_proxy_networks), or to
+        everyone with C(devpi_proxy_public_status). With C(devpi_private) everything needs a login. A token that is
+        bound to indexes cannot read V(users).
     type: list
     elements: str
     choices: [versions, status, users, indexes, projects, releases]
   index:
-    description: One index as V(user/index), which V(indexes), V(projects) and V(releases) are then about.
+    description: One index, as V(user/index). V(indexes), V(projects) and V(releases) then describe this index only.
     type: str
   project:
     description:
-      - One project of O(index), in any spelling of its name. V(projects) and V(releases) are then about it alone.
-      - Needed where O(index) is a mirror.
+      - One project of O(index), in any spelling of its name. V(projects) and V(releases) then describe this project
+        only.
+      - Required for V(projects) and V(releases) if O(index) is a mirror.
     type: str
   inherited:
     description:
-      - Whether RV(releases) also holds what the bases of O(index) give for the same projects, which is what pip sees.
-      - A mirror among the bases then asks its upstream for each project that it may serve.
+      - Whether RV(releases) also contains the releases that the bases of O(index) have of the same projects, as pip
+        sees them.
+      - If it does, each mirror among the bases asks its upstream for each project that it may serve.
     type: bool
     default: false
 seealso:
   - plugin: wheelhouse.devpi.release
     plugin_type: lookup
-    description: The newest release that fits a specifier, for a play to pin.
+    description: Finds the newest release that fits a specifier, so that a play can pin it.
 author:
   - The wheelhouse.devpi authors (@wheelhouse)
 """
 
 EXAMPLES = r"""
-- name: Ask which users, indexes and versions there are
+- name: Get the users, indexes and versions of a server
   wheelhouse.devpi.devpi_info:
     url: http://127.0.0.1:3141
   register: devpi
@@ -89,7 +94,7 @@ EXAMPLES = r"""
     msg: "{{ devpi.indexes | dict2items | selectattr('value.bases', 'defined')
       | selectattr('value.bases', 'contains', 'root/pypi') | map(attribute='key') }}"
 
-- name: Ask for the releases of one project
+- name: Get the releases of one project
   wheelhouse.devpi.devpi_info:
     url: http://127.0.0.1:3141
     index: team/production
@@ -97,38 +102,38 @@ EXAMPLES = r"""
     gather: [releases]
   register: production
 
-- name: Stop where this release is on the index already
+- name: Fail if this release is on the index already
   ansible.builtin.assert:
     that: "'1.2' not in production.releases.latexhelper | map(attribute='version')"
 """
 
 RETURN = r"""
 version:
-  description: The version of the devpi-server that answered, without the mark of a pre-release.
+  description: The version of the devpi-server that answered, without the suffix of a pre-release.
   returned: success
   type: str
   sample: 6.20.3
 dialect:
   description:
     - V(6) or V(7), the first number of the version.
-    - Types and settings of indexes have other names on devpi-server 7 (V(local) and V(remote) for V(stage) and
-      V(mirror)) and are returned as the server calls them.
+    - Types and settings of indexes are returned with the names that the server uses. devpi-server 7 uses other names,
+      such as V(local) and V(remote) for V(stage) and V(mirror).
   returned: success
   type: int
   sample: 6
 versions:
   description: The versions of devpi-server and its plugins, in full.
-  returned: when O(gather) has V(versions), or where it is not set and they are open
+  returned: when O(gather) has V(versions), or when it is not set and you may read them
   type: dict
   sample:
     devpi-server: 6.20.3
     devpi-web: 5.1.1
 status:
   description:
-    - What the server tells of itself, under its own names.
-    - Among them are C(role), which is V(REPLICA), or else V(MASTER) on devpi-server 6 and V(PRIMARY) on 7; C(serial);
-      and on a replica C(replica-in-sync-at).
-  returned: when O(gather) has V(status), or where it is not set and it is open
+    - The status that the server reports, with the server's own keys.
+    - C(role) is V(REPLICA) on a replica; otherwise it is V(MASTER) on devpi-server 6 and V(PRIMARY) on 7. Other keys
+      are C(serial) and, on a replica, C(replica-in-sync-at).
+  returned: when O(gather) has V(status), or when it is not set and you may read it
   type: dict
   sample:
     role: MASTER
@@ -136,7 +141,7 @@ status:
     uuid: 024979f2aa534f15ad34576e5efc04af
 users:
   description: The users by name, with the names of their indexes.
-  returned: when O(gather) has V(users), or where it is not set and they are open
+  returned: when O(gather) has V(users), or when it is not set and you may read them
   type: dict
   sample:
     team:
@@ -144,8 +149,8 @@ users:
       email: team@example.com
       indexes: [dev, production]
 indexes:
-  description: The settings of the indexes by path; of O(index) alone where it is set.
-  returned: when O(gather) has V(indexes), or where it is not set and they are open
+  description: The settings of the indexes, by path. If O(index) is set, only those of this index.
+  returned: when O(gather) has V(indexes), or when it is not set and you may read them
   type: dict
   sample:
     team/production:
@@ -154,17 +159,19 @@ indexes:
       bases: []
 projects:
   description:
-    - The names of the projects of O(index), not those of its bases, as the server writes them (V(foo-bar) for Foo_Bar).
-    - With O(project), that name, or nothing where the index has no such project.
+    - The names of the projects of O(index), as the server writes them (V(foo-bar) for Foo_Bar). Projects of its bases
+      are not included.
+    - With O(project), only that name; the list is empty if the index has no such project.
   returned: when O(gather) has V(projects)
   type: list
   elements: str
   sample: [latexhelper]
 releases:
   description:
-    - The releases of each project, the newest first by the order of PEP 440. Projects are called as in RV(projects).
-    - With O(project), that name is there also where the index has no such project; its list is empty then.
-    - Only wheels, eggs and source archives belong to a release.
+    - The releases of each project, newest first by the order of PEP 440. Names of projects are written as in
+      RV(projects).
+    - With O(project), the dictionary always has that name. If the index has no such project, its list is empty.
+    - A release contains only wheels, eggs and source archives.
   returned: when O(gather) has V(releases)
   type: dict
   contains:
@@ -177,25 +184,25 @@ releases:
       elements: dict
       contains:
         filename:
-          description: Its name.
+          description: The name of the file.
           type: str
         url:
-          description: Its address, without credentials.
+          description: The URL of the file, without credentials.
           type: str
         index:
           description: The index that holds it, O(index) or one of its bases.
           type: str
         sha256:
-          description: Its checksum; null where an upstream tells none.
+          description: The SHA-256 of the file; null if the upstream does not report it.
           type: str
         size:
-          description: Its size in bytes; null on devpi-server 6, and where an upstream tells none.
+          description: The size in bytes; null on devpi-server 6, and if the upstream does not report it.
           type: int
         requires_python:
-          description: The versions of Python that it is for; null for all.
+          description: The versions of Python that the file is for; null for all.
           type: str
         yanked:
-          description: V(false), V(true), or the reason why an upstream withdrew it.
+          description: V(false), V(true), or the reason why the upstream yanked the file.
           type: raw
   sample:
     latexhelper:
@@ -353,7 +360,7 @@ def problem(params: Mapping[str, Any], gather: list[str]) -> str | None:
     elif not is_index(index):
         return f"index {index!r} is not of the form user/index; write it so, for example root/pypi"
     if params["project"] is not None and not re.fullmatch(r"[A-Za-z0-9._-]+", params["project"]):
-        return f"project {params['project']!r} is no project's name; use letters, digits and - . _"
+        return f"project {params['project']!r} is not the name of a project; use letters, digits and - . _"
     return None
 
 

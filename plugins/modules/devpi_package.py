@@ -11,14 +11,15 @@ module: devpi_package
 short_description: Upload, push and delete releases on a devpi index
 version_added: 0.1.0
 description:
-  - Uploads wheels and sdists (O(files)), pushes a release on to another index (O(push_to)), deletes releases
-    (O(state=absent)), and clears away old development releases (O(keep)).
-  - Compares files by their SHA-256, so that the same file again changes nothing. Looks at the index itself alone, never
-    at its bases.
-  - What the server could not take is refused before anything is changed, with all such problems in one message.
-  - Makes two requests for an index and one for each project concerned, and logs in only when something is to be
-    changed. A run that is killed is completed by the next.
-  - Needs nothing but Python on the managed host, and speaks to devpi-server 6.15 and newer releases of 6, and to 7.
+  - Uploads wheels and sdists (O(files)), pushes a release to another index (O(push_to)), deletes releases
+    (O(state=absent)), and deletes old development releases (O(keep)).
+  - Compares files by their SHA-256, so uploading the same file again changes nothing. The module looks only at the
+    index itself, never at its bases.
+  - Before anything is changed, the module refuses what the server would not accept, and lists all problems in one
+    message.
+  - Makes two requests for an index and one for each project concerned, and logs in only if there is something to
+    change. If a run is killed, the next run completes it.
+  - Needs only Python on the managed host. Works with devpi-server 6.15 or a newer 6, and with 7.
 extends_documentation_fragment:
   - wheelhouse.devpi.connection
   - wheelhouse.devpi.attributes
@@ -26,66 +27,68 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: With O(keep) or O(state=absent) it tells what would be deleted. The index has to exist.
+    details: With O(keep) or O(state=absent) the result lists what would be deleted. The index must exist.
   diff_mode:
     support: full
-    details: Shows the files that come, change and go, with their SHA-256, by index.
+    details: Shows the files that are added, replaced and deleted, with their SHA-256, by index.
 options:
   index:
-    description: The index with its user, V(alice/dev). It has to hold packages of its own, so a mirror is refused.
+    description: The index with its user, V(alice/dev). A mirror is refused, because it has no packages of its own.
     type: str
     required: true
   files:
     description:
-      - Paths of wheels and sdists (C(.tar.gz), C(.zip)) on the managed host, to be there on the index.
-      - What the index page and pip need to know, such as the Python versions that a release runs on, comes from the
-        core metadata inside each file. A file whose name and metadata disagree is refused.
-      - Where the index has another content under the name of a file, the file is replaced on a volatile index, and
-        refused on one that is not volatile.
+      - Paths on the managed host of the wheels and sdists (C(.tar.gz), C(.zip)) to upload.
+      - The core metadata inside each file supplies what the index page and pip need to know, such as the Python
+        versions that a release supports. A file whose name and metadata disagree is refused.
+      - If the index has a file of the same name with different content, a volatile index B(replaces it), and an index
+        that is not volatile refuses the upload.
     type: list
     elements: path
   project:
-    description: The project, in any spelling. With O(keep) all projects of the index where it is not set.
+    description: The project, in any spelling. With O(keep), if not set, B(all projects of the index).
     type: str
   version:
     description:
-      - The version to push or to delete, in any spelling that PEP 440 takes for the same.
-      - With O(state=absent) the whole project where it is not set, which needs O(force).
+      - The version to push or to delete, in any spelling that is the same version by PEP 440.
+      - With O(state=absent), if not set, B(the whole project is deleted). This needs O(force).
     type: str
   push_to:
     description:
-      - The index, with its user, that is to have the release too. O(username) has to have the right to upload there.
-      - The release goes with its documentation and test results. A file that is there with another content is refused,
-        and so is a release of which an index that is not volatile has a part, as devpi cannot push the rest.
+      - The index to push the release to, with its user. O(username) must have the right to upload there.
+      - The release is pushed with its documentation and test results.
+      - The push is refused if that index has a file of the same name with different content. It is also refused if that
+        index is not volatile and has a part of the release, because devpi cannot push the rest.
     type: str
   keep:
     description:
-      - Delete the development releases of PEP 440, V(1.0.dev3), but for this number of the newest of each project.
-      - Final releases and other pre-releases are neither counted nor deleted, and neither is what is no version of
-        PEP 440.
+      - How many development releases (PEP 440, such as V(1.0.dev3)) of each project to keep. The newest are kept, and
+        B(all older ones are deleted).
+      - Final releases, other pre-releases and versions that PEP 440 does not allow are not counted and never deleted.
     type: int
   state:
-    description: With V(absent) the release, or the project, is deleted.
+    description: V(absent) deletes the release, or the whole project.
     type: str
     choices: [present, absent]
     default: present
   force:
     description:
-      - With O(state=absent) or O(keep), delete from an index that is not volatile too. devpi-server does so when asked
-        with C(?force); the index stays as it is meanwhile.
-      - With O(state=absent), delete a whole project.
+      - With O(state=absent) or O(keep), delete even from an index that is not volatile. The index itself is not made
+        volatile for this; the module asks devpi-server with C(?force).
+      - With O(state=absent), allow the deletion of a whole project.
     type: bool
     default: false
   credentials_dir:
-    description: A directory on the managed host with the password of O(username), in the file named after that user.
+    description: A directory on the managed host. If O(password) is not set, the module reads it there, from the file
+      named after O(username).
     type: path
 notes:
-  - Who may upload is looked up in the C(acl_upload) of the index before anything is sent, root not excepted. Where it
-    names a group, only the server knows.
-  - Whoever may upload may delete; the server's C(restrict-modify) names more users, or without it root and the index's
-    user may.
-  - With O(keep) and no O(project) there is one request for each project of the index. devpi-server 7.0 tells the
-    SHA-256 of single files alone, so there each file that is pushed or deleted takes one more.
+  - Before it sends anything, the module looks up in the C(acl_upload) of the index whether the user may upload. This
+    applies to root too. If C(acl_upload) names a group, only the server knows who is in it.
+  - Whoever may upload may also delete. So may the users that the server's C(restrict-modify) names, or, without
+    C(restrict-modify), root and the user of the index.
+  - With O(keep) and no O(project), the module makes one request for each project of the index. devpi-server 7.0 reports
+    the SHA-256 only for single files, so each file that is pushed or deleted there costs one more request.
 author:
   - The wheelhouse.devpi authors (@wheelhouse)
 seealso:
@@ -93,7 +96,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Publish what was built
+- name: Upload a wheel and an sdist
   wheelhouse.devpi.devpi_package:
     url: http://127.0.0.1:3141
     username: team
@@ -103,7 +106,7 @@ EXAMPLES = r"""
       - /srv/build/dist/demo-1.0-py3-none-any.whl
       - /srv/build/dist/demo-1.0.tar.gz
 
-- name: Let production have what was tested
+- name: Push a tested release to production
   wheelhouse.devpi.devpi_package:
     url: http://127.0.0.1:3141
     username: team
@@ -121,7 +124,7 @@ EXAMPLES = r"""
     index: team/dev
     keep: 5
 
-- name: Withdraw a release from an index that is not volatile
+- name: Delete a release from an index that is not volatile
   wheelhouse.devpi.devpi_package:
     url: http://127.0.0.1:3141
     username: team
@@ -135,7 +138,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: What was changed, or in check mode would be, in that order. After a failure, what was changed before it.
+  description: What was changed, or would be changed in check mode, in order. After a failure, what was changed before
+    it.
   returned: always
   type: list
   elements: dict
@@ -144,10 +148,10 @@ changes:
       description: The index that was changed.
       type: str
     project:
-      description: The project, in the spelling of addresses.
+      description: The project, spelled as in URLs.
       type: str
     version:
-      description: The version, where the step is about one.
+      description: The version, if the step concerns a single one.
       type: str
     action:
       description: V(upload), V(replace), V(push) or V(delete).
@@ -164,8 +168,8 @@ changes:
       files: [demo-1.0-py3-none-any.whl]
 files:
   description:
-    - The files of O(files) on the index, or with O(push_to) those of the release on the index that it was pushed to,
-      whether they were there before or not. Empty after a deletion.
+    - The files of O(files) on the index, or, with O(push_to), the files of the release on the index that it was pushed
+      to. Files that the index had before are included. After a deletion the list is empty.
   returned: success
   type: list
   elements: dict
@@ -174,7 +178,7 @@ files:
       description: The file's name.
       type: str
     project:
-      description: The project, in the spelling of addresses.
+      description: The project, spelled as in URLs.
       type: str
     version:
       description: The version.
@@ -183,7 +187,7 @@ files:
       description: The SHA-256 of the content.
       type: str
     url:
-      description: Where the file is, under O(url).
+      description: The URL of the file, below O(url).
       type: str
   sample:
     - name: demo-1.0-py3-none-any.whl

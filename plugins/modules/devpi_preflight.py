@@ -11,10 +11,11 @@ module: devpi_preflight
 short_description: Check a host before devpi is deployed on it, and refuse what cannot work
 version_added: 0.1.0
 description:
-  - Reads in one call all that the roles of this collection need to know of a host.
-  - Fails with every problem that it finds, each with the value, where it came from and the way out.
-  - Changes nothing. Where a Debian package is missing and apt's package lists are older than an hour it refreshes them,
-    as C(apt-get update) does; in check mode it downloads them to a temporary directory instead.
+  - Reads, in one call, everything that the roles of this collection need to know about a host.
+  - Fails with a list of all problems. Each names the value, its origin and the way out.
+  - Changes nothing, with one exception. If a Debian package is missing and apt's package lists are older than an hour,
+    the module refreshes them, as C(apt-get update) does. In check mode it downloads them to a temporary directory
+    instead.
 extends_documentation_fragment:
   - wheelhouse.devpi.attributes
 attributes:
@@ -22,12 +23,12 @@ attributes:
     support: full
   diff_mode:
     support: none
-    details: It changes nothing.
+    details: The module changes nothing that could be shown.
   platform:
     platforms: debian
 options:
   roles:
-    description: The roles that will follow; only what they need is checked.
+    description: The roles that run after this check. Only what they need is checked.
     type: list
     elements: str
     choices: [venv, server, supervisor, users, proxy, pypirc, client]
@@ -46,12 +47,13 @@ options:
     required: true
   python:
     description:
-      - The interpreter of the virtual environment. V(python3) and V(python3.8) are those of Debian's packages, whatever
-        C(PATH) says; an absolute path has to be one that O(server_user) can run and only root can change.
+      - The interpreter of the virtual environment. A name such as V(python3) or V(python3.8) means Debian's own
+        interpreter, whatever C(PATH) says. An absolute path must name an interpreter that O(server_user) can run and
+        only root can change.
     type: str
     required: true
   again:
-    description: The command that the person typed, as far as it may be shown, for messages that end in one.
+    description: The command that the person typed, without secrets, for messages that say how to run it again.
     type: str
     required: true
   users:
@@ -72,7 +74,7 @@ options:
     type: path
     required: true
   signing_file:
-    description: The file of the secret that signs logins; empty where it is C(.secret) in O(server_dir).
+    description: The file of the secret that signs logins. If empty, it is C(.secret) in O(server_dir).
     type: path
     required: true
   supervisor_program:
@@ -84,11 +86,11 @@ options:
     type: path
     required: true
   credentials_dir:
-    description: Where generated passwords are kept, each in a file named after its user.
+    description: The directory that keeps generated passwords, each in a file named after its user.
     type: path
     required: true
   root_password:
-    description: The password of devpi's root; empty where the one in O(credentials_dir) holds.
+    description: The password of devpi's root. If empty, it is the one in O(credentials_dir).
     type: str
     required: true
   first_index:
@@ -96,7 +98,7 @@ options:
     type: str
     required: true
   ca_bundle:
-    description: A bundle of CA certificates on the host; empty where the usual ones do.
+    description: A file on the host with CA certificates. If empty, the usual ones are trusted.
     type: path
     required: true
   owner:
@@ -108,39 +110,39 @@ options:
     type: bool
     required: true
   private:
-    description: Whether all reading needs a login, which nginx asks for.
+    description: Whether all reading needs a login. nginx asks for it.
     type: bool
     required: true
   worker_ports:
-    description: The ports on loopback of the processes that answer reads beside the server.
+    description: The ports on loopback of the additional processes that answer reads.
     type: list
     elements: int
     required: true
   proxies_elsewhere:
-    description: Hosts that are to have nginx and no devpi-server.
+    description: Hosts that get nginx but no devpi-server.
     type: list
     elements: str
     required: true
   proxy_names:
-    description: The names and addresses by which clients call nginx.
+    description: The names and addresses by which clients reach nginx.
     type: list
     elements: str
     required: true
   proxy_manage:
-    description: Whether nginx is installed, or ours is one site of an nginx that is there.
+    description: V(package) installs nginx. V(site) adds one site to an nginx that is already installed.
     type: str
     choices: [package, site]
     required: true
   proxy_certificate:
-    description: The certificate on the host; empty where one is made.
+    description: The certificate on the host. If empty, the role makes one.
     type: path
     required: true
   proxy_key:
-    description: The key of that certificate.
+    description: The key of O(proxy_certificate).
     type: path
     required: true
   proxy_ca:
-    description: The CA that clients are given; empty where everybody trusts the certificate.
+    description: The CA that clients need. It is empty if everyone trusts the certificate already.
     type: path
     required: true
   proxy_group:
@@ -148,11 +150,11 @@ options:
     type: str
     required: true
   proxy_access_log:
-    description: The log of requests, which nginx opens as root; empty where there is none.
+    description: The log of requests, which nginx opens as root. It is empty if there is none.
     type: path
     required: true
   proxy_networks:
-    description: The networks that may read what is closed to others.
+    description: The networks that may read C(/+status) and C(/+changelog).
     type: list
     elements: str
     required: true
@@ -162,16 +164,16 @@ options:
     required: true
   server_given:
     description:
-      - What is given to devpi-server, as JSON, C(options) and C(url), each as its variable holds it, and C(plugins),
-        whether there may be options that only a plugin knows.
+      - Settings of devpi-server, as JSON. C(options) and C(url) have the values of C(devpi_server_options) and
+        C(devpi_url). C(plugins) says whether C(options) may contain options of a plugin.
     type: str
     required: true
   min_memory:
-    description: The memory in MB that must be available for a server that does not run yet.
+    description: How many MB of memory must be available before a server is started that does not run yet.
     type: int
     required: true
   min_disk:
-    description: The disk space in MB that must be free for an installation that is not there yet.
+    description: How many MB of disk must be free before something is installed that is not installed yet.
     type: int
     required: true
 author:
@@ -179,7 +181,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Ask whether devpi could be deployed here
+- name: Check whether devpi can be deployed here
   wheelhouse.devpi.devpi_preflight:
     roles: [venv, server, supervisor, users]
     host: 127.0.0.1
@@ -233,110 +235,114 @@ missing_packages:
   elements: str
   sample: [python3-venv, supervisor]
 environment:
-  description: What lies at O(venv_path) and in the directory of environments, and what O(python) is.
-  returned: when role venv follows
+  description: What is at O(venv_path) and in the directory of environments, and which interpreter O(python) is.
+  returned: when O(roles) has V(venv)
   type: dict
   contains:
     identity:
-      description: What an environment has to be made anew for; empty where the interpreter is not there yet.
+      description: The identity of the interpreter. A change of it needs a new environment. It is empty if the
+        interpreter is not installed yet.
       type: str
       sample: cpython 3.11 x86_64 /usr/bin/python3.11
     python:
-      description: The real file of the interpreter.
+      description: The path of the interpreter's file, with links resolved.
       type: str
     kind:
-      description: Whether O(venv_path) is V(nothing), V(empty), V(link), V(former) or V(foreign).
+      description: What is at O(venv_path). It is V(nothing), V(empty) for an empty directory, V(link) for a link to an
+        environment of this collection, V(former) for an environment that an earlier release made, or V(foreign) for one
+        that was made by hand.
       type: str
     linked:
-      description: The name of the environment that it leads to.
+      description: The name of the environment that the link leads to.
       type: str
     whole:
-      description: The names of the environments that can be used.
+      description: The names of the complete environments.
       type: list
       elements: str
     tidied_for:
-      description: The numbers of environments to keep for which nothing is to be removed.
+      description: The values of C(devpi_venv_keep) for which nothing is left to remove.
       type: list
       elements: str
     keeper:
-      description: The account with whose rights the link is made; empty where root alone can change the directory.
+      description: The account with whose rights the link is made. It is empty if only root can change the directory.
       type: str
 server_initialised:
   description: Whether the server directory holds a database.
   returned: success
   type: bool
 server_url:
-  description: Where the devpi-server of this virtual environment answers now; empty where it does not run.
+  description: The URL where the devpi-server of this virtual environment answers now. It is empty if it does not run.
   returned: success
   type: str
   sample: http://127.0.0.1:3141
 server_user_exists:
-  description: Whether the account that the server runs as is there.
+  description: Whether the account O(server_user) exists.
   returned: success
   type: bool
 server_group:
-  description: The primary group of that account; where it is to be made, its own name.
+  description: The primary group of O(server_user). If the account does not exist yet, it is the name of the account.
   returned: success
   type: str
   sample: devpi
 server_keeper:
   description:
-    - With whose rights the server directory is made and changed, V(root)'s or, where the way there is the account's
-      own, the account's.
+    - The account with whose rights the server directory is made and changed. It is V(root), or O(server_user) if that
+      account can change the way to the directory.
   returned: success
   type: str
   sample: root
 server_dir_attributes:
-  description: Mode, owner and group of the server directory; empty where it is not there.
+  description: Mode, owner and group of the server directory. The list is empty if the directory does not exist.
   returned: success
   type: list
   elements: str
   sample: ["0700", devpi, devpi]
 server_dir_hangs:
-  description: Whether directories above the server directory are missing that root is to make.
+  description: Whether directories above the server directory are missing, which root must make.
   returned: success
   type: bool
 server_open_files:
-  description: The files with password hashes that others than the account can read.
+  description: The files with password hashes that other accounts than O(server_user) can read.
   returned: success
   type: list
   elements: str
   sample: [/var/lib/devpi/.sqlite]
 secret_keeper:
-  description: With whose rights the secret is made.
+  description: The account with whose rights the secret is made.
   returned: success
   type: str
   sample: devpi
 secret_exists:
-  description: Whether the secret is there.
+  description: Whether the secret exists.
   returned: success
   type: bool
 server_config_attributes:
-  description: Mode, owner and group of the configuration file; empty where there is none.
+  description: Mode, owner and group of the configuration file. The list is empty if there is no file.
   returned: success
   type: list
   elements: str
   sample: ["0640", root, devpi]
 server_config_digest:
-  description: The SHA-1 of the configuration file; empty where there is none.
+  description: The SHA-1 of the configuration file. It is empty if there is no file.
   returned: success
   type: str
 server_config_conceals:
-  description: Whether something in it looks like a password, so that no diff may show it.
+  description: Whether something in the configuration file looks like a password, so that no diff may show the file.
   returned: success
   type: bool
 environment_path:
-  description: Where the link to the virtual environment leads; empty where there is none.
+  description: The target of the link to the virtual environment. It is empty if there is no link.
   returned: success
   type: str
   sample: /opt/devpi/venvs/0123456789abcdef
 supervisor_files:
-  description: The SHA-1 of each file in the directory of supervisor's programs that root alone can read, by name.
+  description: The SHA-1 of each file in the directory of supervisor's programs that only root can read, by name.
   returned: success
   type: dict
   sample: {devpi: 356a192b7913b04c54574d18c28d46e6395428ab}
 supervisor_workers:
-  description: The programs of supervisor that answer reads beside the server, by the files that role supervisor made.
+  description: The additional programs of supervisor that answer reads, according to the files that role supervisor
+    wrote.
   returned: success
   type: list
   elements: str
@@ -370,22 +376,24 @@ proxy_has_example_site:
   returned: where role proxy is one of the roles
   type: bool
 kept_passwords:
-  description: The declared users whose passwords O(credentials_dir) holds.
+  description: The declared users who have a password in O(credentials_dir).
   returned: success
   type: list
   elements: str
   sample: [alice]
 root_without_password:
-  description: Whether devpi's root has an empty password on the server that runs, and another is known or to be made.
+  description: Whether devpi's root has an empty password on the running server, although another password is known or
+    will be generated.
   returned: success
   type: bool
 owner_home:
-  description: The home directory of the owner; empty where the roles need none.
+  description: The home directory of O(owner). It is empty if the roles do not need it.
   returned: success
   type: str
   sample: /home/alice
 owner_index:
-  description: The URL of the index that the owner's devpi client uses, or else of the server; empty where it uses none.
+  description: The URL of the current index of the owner's devpi client, or of the server if the client has no current
+    index. It is empty if the client uses no server.
   returned: success
   type: str
   sample: http://127.0.0.1:3141/alice/dev
@@ -694,7 +702,7 @@ class Preflight:
         bundle = self.params["ca_bundle"]
         if bundle and not Path(bundle).is_file():
             self.problems.append(
-                f"devpi_ca_bundle {bundle} is no file on {os.uname().nodename}; put the bundle there, "
+                f"devpi_ca_bundle {bundle} is not a file on {os.uname().nodename}; put the bundle there, "
                 "or leave the variable empty"
             )
 
@@ -753,7 +761,7 @@ class Preflight:
                 return
             place = next(filter(None, map(exposed, paths.splitlines())), None)
         if place is not None:
-            self.problems.append(f"{subject}would be run by root, and others than root can change {place}{way}")
+            self.problems.append(f"{subject}would be run by root, and other accounts than root can change {place}{way}")
 
     def _check_venv_path(self) -> None:
         """Note why the link to the environment, or the environment itself, cannot be made."""
@@ -778,11 +786,11 @@ class Preflight:
                 nearest = next(parent for parent in Path(place).parents if os.path.lexists(parent))
                 usable = os.access(nearest, os.F_OK, effective_ids=True) and nearest.is_dir()
             if not usable:
-                self.problems.append(f"devpi_venv_path {path}: {nearest} is no directory; move it away")
+                self.problems.append(f"devpi_venv_path {path}: {nearest} is not a directory; move it away")
         place = exposed(f"{STORE}/environment")
         if place is not None:
             self.problems.append(
-                f"environments are made in {STORE}, and others than root can change {place}; "
+                f"environments are made in {STORE}, and other accounts than root can change {place}; "
                 f"{command_for('chown root:', place)} && {command_for('chmod go-w', place)}"
             )
 
@@ -897,7 +905,7 @@ class Preflight:
                 probe.bind(found[4])
         except OSError as error:
             self.problems.append(
-                f"devpi_host {host!r} is no address that {os.uname().nodename} can listen on ({error.strerror}); "
+                f"devpi_host {host!r} is not an address that {os.uname().nodename} can listen on ({error.strerror}); "
                 "name one of its own, or 127.0.0.1 for this host alone"
             )
 
@@ -920,8 +928,8 @@ class Preflight:
                 )
             else:
                 self.problems.append(
-                    f"{what}, and no supervisor runs it; stop it (kill {pid}), and take it out of whatever starts it "
-                    f"(systemctl status {pid} tells)"
+                    f"{what}, and supervisor does not run it; stop it (kill {pid}), and disable whatever starts it "
+                    f"(systemctl status {pid} shows what)"
                 )
 
     def _refuse_listeners(self, listeners: list[Listener]) -> None:
@@ -935,8 +943,8 @@ class Preflight:
         here = os.uname().nodename
         for host in self.params["proxies_elsewhere"]:
             self.problems.append(
-                f"{host} is in the group devpi_proxy and not in devpi, and nginx reads release files from the server's "
-                "own disk; put the host into both groups, or into neither"
+                f"{host} is in the group devpi_proxy and not in devpi, but nginx must read release files from the "
+                "server's disk; put the host into both groups, or into neither"
             )
         if not self.params["proxied"]:
             if self.params["private"]:
@@ -946,21 +954,22 @@ class Preflight:
                 )
             if self.params["worker_ports"]:
                 self.problems.append(
-                    f"devpi_server_workers is {len(self.params['worker_ports'])} and only nginx asks workers, "
-                    f"while {here} is not in the group devpi_proxy; put it there, or set devpi_server_workers to 0"
+                    f"devpi_server_workers is {len(self.params['worker_ports'])}, but only nginx sends requests to "
+                    f"workers, and {here} is not in the group devpi_proxy; put it there, or set "
+                    "devpi_server_workers to 0"
                 )
             return
         if "supervisor" in self.roles and not _is_loopback(self.params["host"]):
             self.problems.append(
-                f"devpi_host {self.params['host']!r} opens the server itself to the network, past nginx; "
+                f"devpi_host {self.params['host']!r} lets the network reach the server without nginx; "
                 f"leave it 127.0.0.1 on {here}, which is in the group devpi_proxy"
             )
         if not self.params["proxy_names"]:
-            self.problems.append("devpi_proxy_names is empty; name at least what clients are to call the server")
+            self.problems.append("devpi_proxy_names is empty; give at least one name by which clients reach the server")
         for name in self.params["proxy_names"]:
             if not _is_address(name) and not HOST_NAME.fullmatch(name):
                 self.problems.append(
-                    f"devpi_proxy_names has {name!r}, which is no host name and no address; "
+                    f"devpi_proxy_names has {name!r}, which is neither a host name nor an address; "
                     "write it as index.example.com or 192.0.2.10"
                 )
         for network in self.params["proxy_networks"]:
@@ -979,7 +988,7 @@ class Preflight:
         ports = self.params["worker_ports"]
         if ports and max(ports) > 65535:
             self.problems.append(
-                f"devpi_server_workers asks for port {max(ports)}, and there is none above 65535; set devpi_port lower"
+                f"devpi_server_workers asks for port {max(ports)}, and ports end at 65535; set devpi_port lower"
             )
             return
         listeners_by_port = {port: listeners_on("127.0.0.1", port) for port in ports}
@@ -1028,15 +1037,15 @@ class Preflight:
         for name, path in files.items():
             if path and not Path(path).is_file():
                 self.problems.append(
-                    f"devpi_{name} {path} is no file on {here}; put it there, or leave both empty for a certificate "
+                    f"devpi_{name} {path} is not a file on {here}; put it there, or leave both empty for a certificate "
                     "of the host's own"
                 )
         ca = Path(self.params["proxy_ca"])
         # Role proxy makes the host's own CA where there is none yet.
         if self.params["proxy_ca"] and not ca.is_file() and (ca.exists() or str(ca) != OWN_CA):
             self.problems.append(
-                f"devpi_proxy_ca {ca} is no file on {here}; put the CA's certificate there, or leave it empty for one "
-                "that everybody trusts"
+                f"devpi_proxy_ca {ca} is not a file on {here}; put the CA's certificate there, or set it to '' if "
+                "everyone trusts the certificate already"
             )
         if all(path and Path(path).is_file() for path in files.values()):
             self._check_certificate(here)
@@ -1052,7 +1061,8 @@ class Preflight:
             group = grp.getgrnam(self.params["proxy_group"]).gr_gid
         except KeyError:
             self.problems.append(
-                f"devpi_proxy_group {self.params['proxy_group']!r} is no group on {here}; name that of nginx's workers"
+                f"devpi_proxy_group {self.params['proxy_group']!r} is not a group on {here}; name the group of nginx's "
+                "workers"
             )
             return
         problem = self._directory.release_files_problem()
@@ -1062,7 +1072,7 @@ class Preflight:
                 enter = command_for("chmod o+x", parent)
                 self.problems.append(
                     f"devpi_server_dir {self.params['server_dir']} lies below {parent}, where the group "
-                    f"{self.params['proxy_group']} may not pass, so nginx could not read release files; "
+                    f"{self.params['proxy_group']} may not enter, so nginx could not read release files; "
                     f"set it to another directory{f', or {enter}' if enter else ''}"
                 )
 
@@ -1072,8 +1082,8 @@ class Preflight:
         for site in sites(self._run([str(NGINX), "-T"])):
             for name in sorted(site.names & ours if site.file != OUR_SITE and site.ports & {80, 443} else ()):
                 self.problems.append(
-                    f"devpi_proxy_names has {name}, and so has another site of nginx on {here}, in {site.file}; take "
-                    "it out of one of the two, for only the first that nginx reads would answer"
+                    f"devpi_proxy_names has {name}, and so has another site of nginx on {here}, in {site.file}; remove "
+                    "it from one of the two, because only the site that nginx reads first would answer"
                 )
 
     def _check_certificate(self, here: str) -> None:
@@ -1115,7 +1125,7 @@ class Preflight:
         if available < self.params["min_memory"]:
             self.problems.append(
                 f"{available} MB of memory are available and devpi_min_memory asks for {self.params['min_memory']} MB; "
-                "end something or give the host more"
+                "stop something or give the host more memory"
             )
 
     def _check_disk_space(self, variable: str, path: str) -> None:
@@ -1185,7 +1195,7 @@ class Preflight:
             )
         except WrongPassword:
             problem = (
-                f"{source} is not the password of root on {url}; correct it, or set it anew on the host, "
+                f"{source} is not the password of root on {url}; correct it, or reset it on the host, "
                 f"as {self.params['server_user']}, with {self.params['venv_path']}/bin/devpi-passwd root "
                 f"--serverdir {self.params['server_dir']}"
             )
@@ -1209,7 +1219,7 @@ class Preflight:
         on_server = [f"{name}/{index}" for name, user in existing.items() for index in user.get("indexes", {})]
         if first and self.roles & {"pypirc", "client"} and first not in [*declared, *on_server]:
             self.problems.append(
-                f"devpi_username and devpi_index say {first}, which ~/.pypirc and the devpi client are to use, and "
+                f"devpi_username and devpi_index name {first}, which ~/.pypirc and the devpi client are to use, and "
                 f"devpi_users has no such index; name one of {', '.join(declared) or 'its own'}, or declare it"
             )
 
@@ -1218,7 +1228,7 @@ class Preflight:
         entry = find_account(owner)
         if entry is None:
             self.problems.append(
-                f"devpi_pypirc_owner {owner!r} is no account on {os.uname().nodename}; name one that is"
+                f"devpi_pypirc_owner {owner!r} is not an account on {os.uname().nodename}; name one that is"
             )
             return
         home = Home(entry)

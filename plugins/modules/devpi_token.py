@@ -11,15 +11,16 @@ module: devpi_token
 short_description: Create and revoke the tokens of a devpi user
 version_added: 0.1.0
 description:
-  - A token takes the place of its user's password in pip, uv, twine and every other tool that sends a name and a
-    password. The name is that of the user, the password is the token.
-  - What a token may do can be restricted. With no token can users be changed, or other tokens made or listed.
-  - The secret is known once, when the token is made. With O(path) it is written to a file on the managed host and is in
-    no output. A token that the file holds already is kept as long as the server knows and takes it, its restrictions
-    are those declared, and its end is further away than O(renew_before). Otherwise a new one is made, written, and then
-    the one that was in the file is revoked.
-  - Without O(path) the secret is the result's RV(token), and each run makes another token. That is refused unless the
-    task has C(no_log=true), since Ansible would print it.
+  - A token replaces its user's password in pip, uv, twine and every other tool that sends a name and a password. The
+    name is that of the user, and the password is the token.
+  - You can restrict what a token may do. No token can change users, or create or list tokens.
+  - The server shows the secret only once, when it creates the token. With O(path), the module writes the secret to a
+    file on the managed host and never outputs it.
+  - With O(path), the module keeps the token in the file as long as the server knows and accepts it, its restrictions
+    are as declared, and it expires later than O(renew_before) from now. Otherwise the module creates a new token,
+    writes it to the file, and then revokes the old one.
+  - Without O(path), each run creates another token and returns its secret as RV(token). Ansible would print it, so the
+    module refuses this unless the task has C(no_log=true).
 extends_documentation_fragment:
   - wheelhouse.devpi.connection
   - wheelhouse.devpi.tokens
@@ -30,48 +31,51 @@ attributes:
     support: partial
     details:
       - C(changed), RV(revoked) and the diff are those of the real run. The id of a new token cannot be predicted, so
-        RV(id) is missing, and RV(tokens) is without the new one.
-      - That the server refuses an O(expires) of more than a year from O(username) comes out in the real run alone.
+        RV(id) is missing and RV(tokens) does not list the new token.
+      - If the server does not allow O(username) an O(expires) of more than a year, only the real run fails.
   diff_mode:
     support: full
-    details: Shows the tokens concerned with their restrictions, a new one as V((new\)), and why one is replaced.
+    details: Shows the tokens concerned with their restrictions, and why one is replaced. A new token is V((new\)).
 options:
   user:
-    description: Whose tokens they are. The user has to exist, unless O(state=absent).
+    description: The user whose tokens they are. With O(state=present) the user must exist.
     type: str
     required: true
   state:
     description:
-      - V(present) makes a token, or keeps the one in O(path).
-      - V(absent) revokes a token, which takes effect at once. One of O(path), O(id) and O(force) says which.
-      - M(wheelhouse.devpi.devpi_token_info) tells which tokens there are.
+      - V(present) creates a token, or keeps the one in O(path).
+      - V(absent) revokes the token that O(path) or O(id) names, or all tokens of the user with O(force). Exactly one of
+        these three is required. A revoked token stops working at once.
+      - M(wheelhouse.devpi.devpi_token_info) lists the tokens of a user.
     type: str
     choices: [present, absent]
     default: present
   path:
     description:
-      - The absolute path of the file that holds the token, and nothing else but a newline. It has mode V(0600); mode,
-        owner and group are mended where they differ.
-      - Its directory has to exist, O(owner) must be able to read and write there, and nobody else but root to write.
-      - A file that holds something else than a token of O(user) is refused.
-      - With O(state=absent) the token in the file is revoked, and the file is removed.
+      - The absolute path of the file for the token. The file contains the token and a newline, nothing else. It has
+        mode V(0600); the module corrects mode, owner and group if they differ.
+      - The directory must exist. O(owner) must be able to read and write there, and nobody else but root may write
+        there.
+      - A file that contains anything but a token of O(user) is refused.
+      - With O(state=absent), the module revokes the token in the file and B(deletes the file).
     type: path
   owner:
     description:
-      - The login name of the file's owner. Run as root, the module acts with the rights of O(owner) on the file.
+      - The login name of the file's owner. If the module runs as root, it accesses the file with the rights of
+        O(owner).
       - The default is the user that the module runs as.
     type: str
   id:
     description: With O(state=absent), the token to revoke.
     type: str
   force:
-    description: With O(state=absent), revoke all tokens of the user.
+    description: With O(state=absent), revoke B(all tokens of the user).
     type: bool
     default: false
   allowed:
     description:
-      - The permissions that the token has, of those that its user has; all of them where this is not set.
-      - To upload releases takes V(upload), to download from an index whose readers are restricted V(pkg_read).
+      - The permissions of the token. It never has more than its user. If not set, it has all permissions of its user.
+      - V(upload) allows uploading releases; V(pkg_read) allows downloading from an index with restricted readers.
     type: list
     elements: str
     choices:
@@ -85,42 +89,43 @@ options:
       - toxresult_upload
       - upload
   indexes:
-    description: The indexes where the token can be used, each as V(user/index); all of them where this is not set.
+    description: The indexes where the token can be used, each as V(user/index). If not set, all indexes.
     type: list
     elements: str
   projects:
-    description: The projects for which the token can be used; all of them where this is not set.
+    description: The projects for which the token can be used. If not set, all projects.
     type: list
     elements: str
   expires:
     description:
-      - When a new token ends. A duration such as V(90d), with V(s), V(m), V(h), V(d) or V(w) behind the number; a time
-        such as V(2030-01-31) or V(2030-01-31T12:00:00Z), in UTC where it has no zone; or V(never).
-      - With a duration, a token in O(path) that would live longer than that is replaced, and one with less time left
-        is kept until O(renew_before).
-      - More than a year, or V(never), the server takes only from root or those whom its C(restrict-modify) names.
+      - When a new token expires. This is a duration such as V(90d), with the unit V(s), V(m), V(h), V(d) or V(w); a
+        time such as V(2030-01-31) or V(2030-01-31T12:00:00Z), in UTC if it names no zone; or V(never).
+      - With a duration, the module replaces a token in O(path) that is valid for longer than that. It keeps a token
+        with less time left until O(renew_before).
+      - The server accepts V(never), or more than a year, only from root or the users that its C(restrict-modify) names.
     type: str
     default: 365d
   renew_before:
     description:
-      - How long before its end the token in O(path) is replaced, as a duration that is shorter than O(expires).
-      - It has no effect where O(expires) is no duration.
+      - How long before it expires the token in O(path) is replaced. This is a duration shorter than O(expires).
+      - It has no effect if O(expires) is a time or V(never).
     type: str
     default: 30d
   not_before:
-    description: A time from which on the token can be used, written as in O(expires).
+    description: The time from which the token can be used, written as in O(expires).
     type: str
 notes:
-  - The server stores no label. A token that is made for O(path) therefore has a mark, a C(not_before) that is negative,
-    at random and without effect, and one that replaces it has the same. Where a run is killed, the next one for this
-    O(path) revokes the tokens with the mark that O(path) does not hold. Until the token is in O(path), the mark is in a
-    draft beside it, C(.NAME.….draft).
-  - With O(not_before) there is no room for a mark, so what a killed run leaves is a token in the list that nobody
-    holds.
+  - B(A token whose file you deleted by hand stays valid until it expires.) M(wheelhouse.devpi.devpi_token_info) lists
+    it, and O(state=absent) with O(id) revokes it.
+  - The server stores no label for a token. So the module marks each token for O(path) with a random negative
+    C(not_before), which has no effect, and a token that replaces it gets the same mark. If a run is killed, the next
+    run for the same O(path) revokes the tokens with this mark that are not in O(path). Until the token is in O(path), a
+    draft in the same directory, C(.NAME.….draft), stores the mark.
+  - With O(not_before) a token cannot have a mark. If such a run is killed, the server may keep a valid token that is in
+    no file.
   - Two runs for one directory on a host work one after the other.
-  - A token whose file was removed by hand stays valid until it ends. M(wheelhouse.devpi.devpi_token_info) shows it.
-  - Run with the setting C(no_target_syslog), the module cannot see whether the task has C(no_log=true), and takes it
-    for granted.
+  - With the setting C(no_target_syslog) the module cannot see whether the task has C(no_log=true), and assumes that it
+    has.
 seealso:
   - module: wheelhouse.devpi.devpi_token_info
   - module: wheelhouse.devpi.devpi_users
@@ -140,7 +145,7 @@ EXAMPLES = r"""
     expires: 90d
     renew_before: 14d
 
-- name: Get a token that a pipeline hands on
+- name: Get a token for a pipeline to pass on
   wheelhouse.devpi.devpi_token:
     url: http://127.0.0.1:3141
     credentials_dir: /etc/devpi/credentials
@@ -150,14 +155,14 @@ EXAMPLES = r"""
   no_log: true
   register: handed_on
 
-- name: See which tokens there are
+- name: List the tokens of a user
   wheelhouse.devpi.devpi_token_info:
     url: http://127.0.0.1:3141
     credentials_dir: /etc/devpi/credentials
     user: ci
   register: listed
 
-- name: Revoke those that never end
+- name: Revoke those that never expire
   wheelhouse.devpi.devpi_token:
     url: http://127.0.0.1:3141
     credentials_dir: /etc/devpi/credentials
@@ -166,7 +171,7 @@ EXAMPLES = r"""
     id: "{{ item }}"
   loop: "{{ listed.tokens | selectattr('expires', 'eq', 'never') | map(attribute='id') }}"
 
-- name: Take the build agent's token away
+- name: Revoke the build agent's token and delete its file
   wheelhouse.devpi.devpi_token:
     url: http://127.0.0.1:3141
     credentials_dir: /etc/devpi/credentials
@@ -177,24 +182,24 @@ EXAMPLES = r"""
 
 RETURN = r"""
 id:
-  description: The id of the token that was made or kept. It is no secret.
-  returned: with O(state=present), not in check mode where a new one is to be made
+  description: The id of the token that was created or kept. It is not a secret.
+  returned: with O(state=present), unless check mode would create a new token
   type: str
   sample: JpW8DxM5
 token:
   description: The secret of the token.
-  returned: with O(state=present) without O(path), not in check mode
+  returned: with O(state=present) and without O(path), except in check mode
   type: str
   sample: devpi-AgEAAgtjaS1KcFc4RHhNNQ
 revoked:
-  description: The ids of the tokens that were revoked, or in check mode would be.
+  description: The ids of the tokens that were revoked, or would be revoked in check mode.
   returned: success
   type: list
   elements: str
   sample: [QzQ5mK7x]
 tokens:
   description:
-    - The user's tokens after the run, each as M(wheelhouse.devpi.devpi_token_info) returns it. In check mode a new one
+    - The user's tokens after the run, as M(wheelhouse.devpi.devpi_token_info) returns them. In check mode a new token
       is missing.
   returned: success
   type: list

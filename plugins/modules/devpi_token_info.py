@@ -8,11 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: devpi_token_info
-short_description: Tell which tokens a devpi user has
+short_description: List the tokens of a devpi user
 version_added: 0.2.0
 description:
-  - Lists the tokens of one user with what they may do and when they end. The secret of a token is known only when it is
-    made, by M(wheelhouse.devpi.devpi_token), and is not among what this module can tell.
+  - Lists the tokens of one user, with their permissions and the time when they expire.
+  - The module cannot show the secret of a token. The server shows it only once, when
+    M(wheelhouse.devpi.devpi_token) creates the token.
 extends_documentation_fragment:
   - wheelhouse.devpi.connection
   - wheelhouse.devpi.tokens
@@ -31,21 +32,21 @@ author:
 """
 
 EXAMPLES = r"""
-- name: See which tokens there are
+- name: List the tokens of a user
   wheelhouse.devpi.devpi_token_info:
     url: http://127.0.0.1:3141
     credentials_dir: /etc/devpi/credentials
     user: ci
   register: listed
 
-- name: Stop where one of them never ends
+- name: Fail if one of them never expires
   ansible.builtin.assert:
     that: "'never' not in listed.tokens | map(attribute='expires')"
 """
 
 RETURN = r"""
 tokens:
-  description: The user's tokens by their ids, without their secrets. Those that are over are listed by the server too.
+  description: The user's tokens, ordered by id, without their secrets. The server lists expired tokens too.
   returned: success
   type: list
   elements: dict
@@ -54,22 +55,22 @@ tokens:
       description: The token's id.
       type: str
     allowed:
-      description: The permissions, where they are restricted.
+      description: The permissions, if they are restricted.
       type: list
       elements: str
     indexes:
-      description: The indexes, where they are restricted.
+      description: The indexes, if they are restricted.
       type: list
       elements: str
     projects:
-      description: The projects, where they are restricted.
+      description: The projects, if they are restricted.
       type: list
       elements: str
     expires:
-      description: The end in UTC, or V(never).
+      description: When the token expires, in UTC, or V(never).
       type: str
     not_before:
-      description: The beginning in UTC, where there is one.
+      description: From when the token can be used, in UTC, if it was given.
       type: str
   sample:
     - id: JpW8DxM5

@@ -11,10 +11,13 @@ module: devpi_user
 short_description: Keep a user of a devpi-server as declared
 version_added: 0.1.0
 description:
-  - Creates, changes and deletes one user. What is not declared of a user stays as it is, indexes included.
-  - The user's own password is O(user_password), for O(password) is that of the login, here as in every module.
-  - For several users, or a user with indexes, M(wheelhouse.devpi.devpi_users) takes one request to look and one login.
-  - Needs nothing but Python on the managed host, and speaks to devpi-server 6.15 and newer releases of 6, and to 7.
+  - Creates, changes and deletes one user. Everything about the user that you do not declare stays as it is, indexes
+    included.
+  - O(user_password) is the password of the user O(name). O(password) is the password of O(username), who logs in, as in
+    every module of this collection.
+  - For several users, or a user with indexes, use M(wheelhouse.devpi.devpi_users). It needs one request to compare them
+    all and one login.
+  - Needs only Python on the managed host. Works with devpi-server 6.15 or a newer 6, and with 7.
 extends_documentation_fragment:
   - wheelhouse.devpi.connection
   - wheelhouse.devpi.users.user_keys
@@ -25,12 +28,13 @@ attributes:
     support: full
   diff_mode:
     support: full
-    details: Shows the keys concerned. Of a password it shows only that it is set.
+    details: Shows the keys concerned. For a password it shows only that it is set.
 options:
   credentials_dir:
     description:
-      - A directory on the managed host where generated passwords are kept, as M(wheelhouse.devpi.devpi_users) keeps
-        them. A user without a password of its own gets one there, and O(username) may have its own there.
+      - A directory on the managed host that keeps generated passwords, as in M(wheelhouse.devpi.devpi_users). If
+        O(user_password) is not set, the module generates the new user's password there.
+      - If O(password) is not set, the module reads it there, from the file named after O(username).
     type: path
 author:
   - The wheelhouse.devpi authors (@wheelhouse)
@@ -40,14 +44,14 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Make a user whose password is generated
+- name: Create a user with a generated password
   wheelhouse.devpi.devpi_user:
     url: http://127.0.0.1:3141
     credentials_dir: /etc/devpi/credentials
     name: ci
     email: ci@example.com
 
-- name: Keep a password as the vault has it
+- name: Set a password from a vault whenever it differs
   wheelhouse.devpi.devpi_user:
     url: http://127.0.0.1:3141
     credentials_dir: /etc/devpi/credentials
@@ -66,7 +70,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: What was changed, or in check mode would be. After a failure, what was changed before it.
+  description: What was changed, or would be changed in check mode. After a failure, what was changed before it.
   returned: always
   type: list
   elements: dict
@@ -86,7 +90,7 @@ changes:
       action: create
       settings: [email, password]
 generated:
-  description: The file of the password that this run generated, or in check mode would generate, by user.
+  description: The file of the password that this run generated, or would generate in check mode, by user.
   returned: success
   type: dict
   sample:

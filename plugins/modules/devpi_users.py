@@ -11,18 +11,19 @@ module: devpi_users
 short_description: Keep the users and indexes of a devpi-server as declared
 version_added: 0.1.0
 description:
-  - Takes all users with their indexes in one call and creates, changes and deletes what differs, with bases before the
+  - Takes all users with their indexes in one call, and creates, changes and deletes what differs. Bases come before the
     indexes that build on them.
-  - What is not declared stays as it is, be it a user, an index or a key. Nothing is deleted unless
-    O(users[].state=absent) or O(users[].indexes[].state=absent) says so for that object. A list that is declared is the
-    whole list.
-  - What the server could not take, or what would open a hole, is refused before anything is changed, with all such
+  - Users, indexes and keys that you do not declare stay as they are, unless you set O(purge). A list that you declare
+    replaces the whole list on the server.
+  - The module deletes only objects with O(users[].state=absent) or O(users[].indexes[].state=absent), and what O(purge)
+    selects. B(An index is deleted with all its packages.)
+  - Before anything is changed, the module refuses what the server would not accept or what is unsafe, and lists all
     problems in one message.
-  - Asks once for the whole tree and logs in only when something is to be changed, or when
-    O(users[].update_password=always) has passwords to compare. A run that is killed is completed by the next.
-  - A server that does not answer is an error, in check mode too unless O(new_server) is set.
-  - Needs nothing but Python on the managed host, and speaks to devpi-server 6.15 and newer releases of 6, and
-    to 7, in the words of each.
+  - The module asks once for the whole tree. It logs in only if there is something to change, or if
+    O(users[].update_password=always) requires it to compare passwords. If a run is killed, the next run completes it.
+  - A server that does not answer is an error. In check mode O(new_server) makes an exception.
+  - Needs only Python on the managed host. Works with devpi-server 6.15 or a newer 6, and with 7, and uses the names of
+    the version that answers.
 extends_documentation_fragment:
   - wheelhouse.devpi.connection
   - wheelhouse.devpi.users
@@ -33,35 +34,39 @@ attributes:
     support: full
   diff_mode:
     support: full
-    details: Shows the users and indexes concerned, with the keys concerned. Of a password it shows only that it is set.
+    details: Shows the users, indexes and keys concerned. For a password it shows only that it is set.
 options:
   new_server:
     description:
-      - In check mode, where nothing listens at O(url) yet, predict from a new devpi-server, with root and no index, as
-        C(devpi-init --no-root-pypi) makes it. For playbooks that deploy the server first and know that there is none.
+      - In check mode, if nothing listens at O(url), predict the changes to a new devpi-server with root and no index,
+        as C(devpi-init --no-root-pypi) makes it. This is for playbooks that deploy the server first and know that none
+        exists yet.
     type: bool
     default: false
   purge:
     description:
-      - V(indexes) deletes the indexes of declared users that are not declared themselves.
-      - V(users) deletes besides the users who are not declared, with their indexes.
-      - Neither root nor what is root's is ever purged. An index that holds packages or is a base of one that stays is
-        refused, all of them in one message, unless O(purge_force) is set. What goes is listed in a warning first.
+      - V(none) deletes nothing that is merely undeclared.
+      - V(indexes) B(deletes all indexes of declared users) that you do not declare.
+      - V(users) also B(deletes all users that you do not declare, with their indexes).
+      - root and its indexes are never purged.
+      - If an index to purge holds packages of its own, or is a base of an index that stays, the module deletes nothing
+        and fails, unless O(purge_force) is set. Before it deletes, it lists in a warning what it will delete.
     type: str
     choices: [none, indexes, users]
     default: none
   purge_force:
-    description: Purge what holds packages or is a base as well.
+    description: Let O(purge) delete indexes that hold packages, B(with all these packages), and indexes that are a
+      base.
     type: bool
     default: false
   credentials_dir:
     description:
-      - A directory on the managed host where generated passwords are kept, each in a file named after its user,
-        readable by the account that runs the module alone (modes V(0700) and V(0600)). It is made when it is missing.
-      - A user who is to be created without O(users[].password) gets the password in that file; where there is none, it
-        is generated and written first. Without this option such a user is refused.
-      - When O(password) is not set, the file named after O(username) is read in its place.
-      - A file stays when its user is deleted, and holds for a user of that name made later.
+      - A directory on the managed host that keeps generated passwords, each in a file named after its user. Only the
+        account that runs the module can read it (modes V(0700) and V(0600)). The module creates it if it is missing.
+      - A user to be created without O(users[].password) gets the password in that file. If there is no file, the module
+        first generates a password and writes it there. Without this option such a user is refused.
+      - If O(password) is not set, the module reads it from the file named after O(username).
+      - The file stays when its user is deleted, and a user of the same name created later gets the same password.
     type: path
 author:
   - The wheelhouse.devpi authors (@wheelhouse)
@@ -96,7 +101,7 @@ EXAMPLES = r"""
         password: "{{ vault_team_password }}"
         update_password: always
 
-- name: Remove a user with all indexes and packages
+- name: Delete a user with all indexes and packages
   wheelhouse.devpi.devpi_users:
     url: http://127.0.0.1:3141
     credentials_dir: /etc/devpi/credentials
@@ -108,7 +113,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: What was changed, or in check mode would be, in that order. After a failure, what was changed before it.
+  description: What was changed, or would be changed in check mode, in order. After a failure, what was changed before
+    it.
   returned: always
   type: list
   elements: dict
@@ -117,7 +123,7 @@ changes:
       description: The user.
       type: str
     index:
-      description: The index, where the step is about one.
+      description: The index, if the step concerns one.
       type: str
     action:
       description: V(create), V(update) or V(delete).
@@ -132,19 +138,19 @@ changes:
       action: create
       settings: [acl_upload, bases, type]
 generated:
-  description: The file of each password that this run generated, or in check mode would generate, by user.
+  description: The file of each password that this run generated, or would generate in check mode, by user.
   returned: success
   type: dict
   sample:
     team: /etc/devpi/credentials/team
 purged:
-  description: The users and the paths of the indexes that were deleted because nobody declared them, or would be.
+  description: The users and the paths of the indexes that O(purge) deleted, or would delete in check mode.
   returned: success
   type: list
   elements: str
   sample: [bob, team/old]
 version:
-  description: The version of the devpi-server that answered; empty where check mode predicted from a new one.
+  description: The version of the devpi-server that answered. It is empty if check mode predicted for a new server.
   returned: success
   type: str
   sample: 6.20.3

@@ -11,18 +11,20 @@ module: pypirc
 short_description: Merge repositories into a person's ~/.pypirc
 version_added: 0.1.0
 description:
-  - Adds, changes and removes repositories in the file that C(twine), C(flit) and C(devpi push) look names up in.
-  - The file stays the person's own. Only lines whose value differs are touched; comments, order, blank lines, other
-    sections, delimiters, indentation and line endings are kept, and C(%) is an ordinary character.
-  - A repository is also listed in C(index-servers) of C([distutils]), without which C(twine) and C(flit) don't know it.
-  - The tools know V(pypi), and C(twine) V(testpypi), as long as a file has no such list. So in a list that the module
-    begins are these two as well, with a section C([testpypi]) that has the address. A list that is there is not
-    extended by them. Declare a name with O(repositories[].state=absent) to have it left out of a new list.
-  - A file that Python's C(configparser) cannot read is refused with the number of the line, before anything is changed.
-  - The file is replaced in one step, has mode V(0600) and belongs to its owner and the owner's primary group; where
-    that is not so it is mended.
-  - Run as root, the module acts with the rights of O(owner) and so cannot be led to another file by a link in
-    the person's home.
+  - Adds, changes and removes repositories in C(~/.pypirc), where C(twine), C(flit) and C(devpi push) look up their
+    names.
+  - The module changes only lines whose value differs. It keeps comments, order, blank lines, other sections,
+    delimiters, indentation and line endings. C(%) is an ordinary character.
+  - The module also lists each repository in C(index-servers) of C([distutils]), because C(twine) and C(flit) do not
+    know a repository that is not listed there.
+  - The tools know V(pypi), and C(twine) also V(testpypi), only while a file has no such list. So if the module creates
+    the list, it adds these two, with a section C([testpypi]) for the URL. It does not add them to an existing list.
+    Declare a name with O(repositories[].state=absent) to keep it out of a new list.
+  - A file that Python's C(configparser) cannot read is refused before anything is changed, with the number of the line.
+  - The file is replaced in one step. It has mode V(0600) and belongs to O(owner) and the owner's primary group; the
+    module corrects these if they differ.
+  - If the module runs as root, it accesses the file with the rights of O(owner), so a link in the person's home cannot
+    lead root to another file.
 extends_documentation_fragment:
   - wheelhouse.devpi.attributes
 attributes:
@@ -30,25 +32,25 @@ attributes:
     support: full
   diff_mode:
     support: full
-    details: A password that changes is marked as changed.
+    details: Passwords are masked. A password that changes is marked as changed.
 options:
   owner:
     description:
-      - The login name of the person whose file it is. The account has to exist, in check mode too.
-      - For anyone but oneself the module has to run as root (C(become)).
+      - The login name of the person whose file it is. The account must exist, in check mode too.
+      - To change another person's file, the module must run as root (C(become)).
       - The default is the user that the module runs as.
     type: str
   path:
     description:
-      - The absolute path of the file. Its directory has to exist and O(owner) has to be able to write there, and nobody
-        else but root.
-      - A symbolic link is followed, as long as the file that it leads to belongs to O(owner).
-      - A leading C(~) is the home of the user that the module runs as; write C(~name) for another's.
+      - The absolute path of the file. Its directory must exist. O(owner) must be able to write there, and nobody else
+        but root may write there.
+      - The module follows a symbolic link only if the file that it leads to belongs to O(owner).
+      - A leading C(~) is the home of the user that the module runs as. Write C(~name) for another user's home.
       - The default is C(.pypirc) in the home of O(owner).
     type: path
   repositories:
     description:
-      - The repositories to write or to remove. Those that are not named here are kept as they are.
+      - The repositories to write or to remove. Repositories that you do not name here stay as they are.
     type: list
     elements: dict
     required: true
@@ -56,37 +58,38 @@ options:
       name:
         description:
           - The name of the section, as in C(flit publish --repository NAME) and C(twine upload -r NAME).
-          - It has no spaces, control characters and square brackets and does not begin with C(#) or C(;). V(distutils),
-            V(server-login) and V(DEFAULT) have another meaning in the file and are refused.
+          - It must not contain spaces, control characters or square brackets, nor begin with C(#) or C(;).
+            V(distutils), V(server-login) and V(DEFAULT) are refused, because they have another meaning in the file.
         type: str
         required: true
       repository:
         description:
           - The complete URL to upload to, without credentials. Required with O(repositories[].state=present).
-          - It is written as it is. Leave a V(/) at the end of an index's URL away, or C(flit) prints links with V(//).
+          - It is written unchanged. Do not end the URL of an index with V(/), or C(flit) prints links with V(//).
         type: str
       username:
-        description: Who uploads. Without it an existing line is kept.
+        description: The user who uploads. If not set, an existing username is kept.
         type: str
       password:
         description:
-          - The password, in plain text in the file. Without it an existing line is kept and none is written, and the
-            tools take it from their environment variables or the keyring, or ask for it.
+          - The password. B(The file holds it in plain text.)
+          - If not set, an existing password is kept and none is written. Without a password in the file, the tools take
+            it from their environment variables or the keyring, or ask for it.
         type: str
       state:
-        description: Whether the repository is there. With V(absent) its section and its name in the list are removed.
+        description: Whether the repository exists. V(absent) deletes its section and its name in C(index-servers).
         type: str
         choices: [present, absent]
         default: present
 notes:
-  - A file that the module made begins with a comment that says so. Lines that were added to it by hand are kept.
-  - Of any other file a copy is kept beside it each time that its text is changed.
+  - A file that the module created begins with a comment that says so. Lines that you add to it by hand are kept.
+  - Each time the module changes the text of any other file, it keeps a copy of the file in the same directory.
 author:
   - The wheelhouse.devpi authors (@wheelhouse)
 """
 
 EXAMPLES = r"""
-- name: Let ubuntu publish with flit publish --repository latexhelperpypi
+- name: Let the account ubuntu run flit publish --repository latexhelperpypi
   wheelhouse.devpi.pypirc:
     owner: ubuntu
     repositories:
@@ -98,7 +101,7 @@ EXAMPLES = r"""
         username: pbernatchez
   become: true
 
-- name: Let a build agent publish without being asked
+- name: Let a build agent publish without a prompt for the password
   wheelhouse.devpi.pypirc:
     owner: ci
     path: /srv/ci/pypirc
@@ -109,7 +112,7 @@ EXAMPLES = r"""
         password: "{{ vault_devpi_ci_password }}"
   become: true
 
-- name: Forget an index that was deleted
+- name: Remove a repository whose index was deleted
   wheelhouse.devpi.pypirc:
     repositories:
       - name: oldindex
@@ -118,18 +121,18 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changed:
-  description: Whether the text, the mode, the owner or the group of the file was changed, or would be in check mode.
+  description: Whether the text, mode, owner or group of the file was changed, or would be changed in check mode.
   returned: always
   type: bool
   sample: true
 path:
-  description: The file, as it was named.
+  description: The path of the file, as it was given.
   returned: always
   type: str
   sample: /home/ubuntu/.pypirc
 backup_file:
-  description: The copy of the file as it was.
-  returned: when the text of a file that the module did not make was changed, not in check mode
+  description: The copy of the file as it was before the change.
+  returned: when the text of a file that the module did not create was changed, except in check mode
   type: str
   sample: /home/ubuntu/.pypirc.2025-06-01T101500.k3v9x2a7~
 """
@@ -222,10 +225,10 @@ def check_path(path: str, account: pwd.struct_passwd) -> None:
     if why:
         raise PypircError(f"path: {path if path.isprintable() else repr(path)} {why}. Nothing was changed.")
     place = exposed(path, account.pw_uid)
-    # A place that is no directory is a link that leads to itself, which is refused when it is read.
+    # A place that is not a directory is a link that leads to itself, which is refused when it is read.
     if place is not None and place.is_dir():
         raise PypircError(
-            f"path: {path} lies in {place}, where others than {account.pw_name} can put something else in its place. "
+            f"path: {path} lies in {place}, where other accounts than {account.pw_name} can replace it. "
             f"Name another owner, or a path that only {account.pw_name} can change. Nothing was changed."
         )
 

@@ -2,26 +2,25 @@
 # Copyright: The wheelhouse.devpi authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keep programs of supervisor started or stopped, as their files say, and answering."""
+"""Keep programs of supervisor started or stopped, and wait until they answer."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: supervisor_program
-short_description: Keep programs of supervisor started or stopped, as their files say, and answering
+short_description: Keep programs of supervisor started or stopped, and wait until they answer
 version_added: 0.1.0
 description:
-  - Rereads supervisor's configuration files and applies what changed for these programs alone, as
-    C(supervisorctl reread) and C(supervisorctl update) do. A program whose file has changed is restarted by that, and
-    no other.
-  - Starts supervisor itself where it does not run, now and for each boot where systemd manages services, and by hand
-    elsewhere.
-  - Is done only when the programs answer; supervisor itself calls a program running long before that. A process of
-    another account that holds a program's port is an error.
-  - Takes the programs one after the other, so that not all of them are down at once.
-  - Stops and removes a worker whose file was removed. A worker is a program of supervisor whose name is the first
-    program's with C(-worker-) and a number behind it.
-  - Two runs at once on a host do this one after the other.
+  - Rereads supervisor's configuration files and applies the changes to these programs only, as C(supervisorctl reread)
+    and C(supervisorctl update) do. This restarts each program whose file has changed, and no other.
+  - Starts supervisor itself if it does not run. Where systemd manages services, the module also enables supervisor at
+    boot; elsewhere it starts supervisord directly.
+  - Waits until the programs answer, because supervisor reports a program as running long before that. If a process of
+    another account holds a program's port, the module fails.
+  - Handles the programs one after the other, so that not all of them are down at the same time.
+  - Stops and removes a worker whose file was removed. A worker is a program of supervisor whose name is the name of the
+    first program followed by C(-worker-) and a number.
+  - If two runs start at once on a host, the second waits for the first.
 extends_documentation_fragment:
   - wheelhouse.devpi.attributes
 attributes:
@@ -29,15 +28,16 @@ attributes:
     support: full
   diff_mode:
     support: full
-    details: Shows what is done with which program.
+    details: Shows the actions, as RV(actions).
   platform:
     platforms: posix
 options:
   programs:
     description:
-      - The names of the programs, as in C([program:NAME]) of their files C(/etc/supervisor/conf.d/NAME.conf), which are
-        there, each with the URL that must answer a GET with status 200 before the module is done. Proxies are not
-        asked. Where one does not answer the last lines of its log are part of the error.
+      - The name of each program with a URL. The file C(/etc/supervisor/conf.d/NAME.conf) with the section
+        C([program:NAME]) must exist.
+      - The module waits until the URL answers a GET with status 200, without using a proxy. If it does not answer, the
+        error shows the last lines of the program's log.
     type: dict
     required: true
   user:
@@ -45,25 +45,25 @@ options:
     type: str
     default: root
   state:
-    description: Whether they are to run.
+    description: Whether the programs run.
     type: str
     choices: [started, stopped]
     default: started
   ready_timeout:
-    description: How many seconds to wait for each answer.
+    description: How many seconds to wait for each program to answer.
     type: int
     default: 60
   changed_files:
     description:
-      - The names of the programs whose files an earlier task changed or removed. Check mode needs it, because the files
-        stay as they were then.
+      - The names of the programs whose files an earlier task changed or removed. Check mode needs them, because in
+        check mode the files themselves do not change.
     type: list
     elements: str
     default: []
   restart:
     description:
-      - Restart the programs that run although their files have not changed. This is for something else that they read,
-        such as a configuration that somebody had changed by hand.
+      - Restart running programs even if their files have not changed. Use this if something else that they read has
+        changed, such as a configuration that somebody had edited by hand.
     type: bool
     default: false
 author:
@@ -71,7 +71,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Keep the program's file
+- name: Write the program's file
   ansible.builtin.copy:
     dest: /etc/supervisor/conf.d/devpi.conf
     mode: "0600"
@@ -94,14 +94,15 @@ EXAMPLES = r"""
 RETURN = r"""
 actions:
   description:
-    - What was done, in this order, each with the program's name. V(added) and V(changed) are followed by a start where
-      O(state=started).
+    - What was done, in order, each with the program's name. With O(state=started), V(added) and V(changed) also start
+      the program.
   returned: success
   type: list
   elements: str
   sample: ["devpi: changed"]
 seconds_to_ready:
-  description: How long the first program took to answer; about 0 where it ran already, and 0 where it is stopped.
+  description: How many seconds the first program took to answer. It is about 0 if the program ran already, and 0 if it
+    is stopped.
   returned: success
   type: float
   sample: 1.9
@@ -220,7 +221,7 @@ class Programs:
             info = self.supervisord.info(name)
             if info["statename"] in GAVE_UP or waited > self.module.params["ready_timeout"]:
                 self.module.fail_json(
-                    msg=f"program {name} does not answer GET {url} after {waited:.0f} s ({reason}); "
+                    msg=f"program {name} did not answer GET {url} within {waited:.0f} s ({reason}); "
                     f"supervisor calls it {info['statename']} ({info['spawnerr'] or info['description']}). "
                     f"The last lines of {info['stdout_logfile']}:\n{_tail(info['stdout_logfile'])}"
                 )
@@ -244,7 +245,7 @@ class Programs:
                     "the program another port, and run again"
                 )
             if not is_held_by(listener, uid, *executables):
-                return f"process {listener.holder} listens there, and not the program's own"
+                return f"process {listener.holder} listens there, which is not the program's own"
         return "" if listeners else f"nothing listens on port {address.port}"
 
 

@@ -175,7 +175,7 @@ def test_keys_that_not_every_server_knows(ann: Devpi, key: str, since: tuple[int
         keep(ann, "ann/up", **mirror, **{key: True})
         assert ann.index("ann/up")[key] is True
     else:
-        problem = "is no key of devpi-server 7" if ann.is_7 else f"is known to devpi-server {since[0]}.{since[1]}"
+        problem = "is not a key of devpi-server 7" if ann.is_7 else f"needs devpi-server {since[0]}.{since[1]} or newer"
         assert f"index ann/up: {key} {problem}" in refused(ann, "ann/up", **mirror, **{key: True})
 
 
@@ -271,10 +271,10 @@ def test_a_key_that_no_plugin_knows_is_named(ann: Devpi) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "problem"),
     [
-        ("dev", {}, "name 'dev' is no index; write it as user/index, for example alice/dev"),
-        ("ann/", {}, "name 'ann/' is no index"),
-        ("/dev", {}, "name '/dev' is no index"),
-        ("ann/dev/x", {}, "name 'ann/dev/x' is no index"),
+        ("dev", {}, "name 'dev' is not an index; write it as user/index, for example alice/dev"),
+        ("ann/", {}, "name 'ann/' is not an index"),
+        ("/dev", {}, "name '/dev' is not an index"),
+        ("ann/dev/x", {}, "name 'ann/dev/x' is not an index"),
         ("ann/d v", {}, "index ann/d v: index name 'd v' is not allowed"),
         ("ant/dev", {}, "index ant/dev: there is no user ant; did you mean ann?"),
         ("zzz/dev", {}, "index zzz/dev: there is no user zzz; make the user first"),
@@ -286,10 +286,10 @@ def test_a_key_that_no_plugin_knows_is_named(ann: Devpi) -> None:
         ("ann/old", {"bases": ["ann/top"]}, "bases form a cycle, ann/old → ann/top → ann/middle → ann/old"),
         ("ann/dev", {"acl_upload": ["bop"]}, "acl_upload holds 'bop', a user who neither exists nor is declared"),
         ("ann/dev", {"acl_toxresult_upload": [":ALL:"]}, "acl_toxresult_upload holds ':ALL:'; devpi knows"),
-        ("ann/dev", {"mirror_whitelist": [""]}, "mirror_whitelist holds '', which is no project name"),
-        ("ann/dev", {"mirror_url": UPSTREAM}, "mirror_url is a key of mirrors only; say type: mirror, or drop it"),
-        ("ann/dev", {"remote_url": UPSTREAM}, "mirror_url is a key of mirrors only; say type: mirror, or drop it"),
-        ("ann/up", {"bases": []}, "index ann/up: bases is no key of a mirror; drop it"),
+        ("ann/dev", {"mirror_whitelist": [""]}, "mirror_whitelist holds '', which is not the name of a project"),
+        ("ann/dev", {"mirror_url": UPSTREAM}, "mirror_url is a key of mirrors only; set type: mirror, or drop it"),
+        ("ann/dev", {"remote_url": UPSTREAM}, "mirror_url is a key of mirrors only; set type: mirror, or drop it"),
+        ("ann/up", {"bases": []}, "index ann/up: bases is not a key of a mirror; drop it"),
         ("ann/up", {"type": "stage"}, "type stage is declared and the index is a mirror, which devpi cannot change"),
         ("ann/old", {"type": "remote", "remote_url": UPSTREAM}, "type mirror is declared and the index is a stage"),
         ("ann/new", {"type": "mirror"}, "index ann/new: a mirror needs a mirror_url"),
@@ -302,7 +302,7 @@ def test_a_key_that_no_plugin_knows_is_named(ann: Devpi) -> None:
         ("ann/dev", {"purge": "users"}, "module: purge."),
         ("ann/dev", {"type": "mirorr"}, "type 'mirorr' is spelt nearly like one of devpi's own; did you mean mirror?"),
         ("ann/old", {"type": "house"}, "type house is declared and the index is a stage, which devpi cannot change"),
-        ("ann/dev", {"type": "house", "mirror_url": UPSTREAM}, "mirror_url is a key of mirrors only; say type: mirror"),
+        ("ann/dev", {"type": "house", "mirror_url": UPSTREAM}, "mirror_url is a key of mirrors only; set type: mirror"),
         ("ann/dev", {"options": {"remote_url": UPSTREAM}}, "options holds remote_url, which has an option of its own"),
     ],
 )
@@ -335,7 +335,7 @@ def test_absent_needs_force_where_something_would_be_lost(ann: Devpi) -> None:
     message = refused(ann, "ann/production", state="absent")
     assert "index ann/production: this index is not volatile, so its packages are meant to stay" in message
     assert "index ann/production: ann/production is a base of bob/dev" in message
-    assert "say force: true" in message
+    assert "set force: true" in message
     keep(ann, "ann/production", state="absent", force=True)
     assert ann.tree()["ann"]["indexes"] == {}
     assert set(ann.tree()["bob"]["indexes"]) == {"dev"}
@@ -359,7 +359,7 @@ def test_a_wrong_password_is_refused_before_anything_is_changed(ann: Devpi, chec
     before = ann.tree()
     result = ann.run("devpi_index", arguments(ann, "ann/dev", {"username": "bob", "password": "CANARY"}), check)
     assert result["failed"]
-    assert result["msg"].startswith(f"POST {ann.url}/+login: the server does not take the password given for bob")
+    assert result["msg"].startswith(f"POST {ann.url}/+login: the server does not accept the password given for bob")
     assert "CANARY" not in result.output
     assert ann.tree() == before
 

@@ -246,7 +246,7 @@ def test_a_login_only_where_a_password_is_given(team: Devpi) -> None:
     assert "team/dev" in result["indexes"]
     info(team, password=team.root_password)
     message = refused(team, password="CANARY")
-    assert "does not take the password given for root" in message
+    assert "does not accept the password given for root" in message
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_login_only_where_a_password_is_given(team: Devpi) -> None:
         ({"project": "latexhelper"}, "project latexhelper is given without the index"),
         ({"index": "production"}, "index 'production' is not of the form user/index"),
         ({"index": "team/dev?x"}, "is not of the form user/index"),
-        ({"index": "team/dev", "project": "a/b"}, "project 'a/b' is no project's name"),
+        ({"index": "team/dev", "project": "a/b"}, "project 'a/b' is not the name of a project"),
         ({"index": "team/nowhere"}, "has no index team/nowhere"),
         ({"gather": ["everything"]}, "value of gather must be one or more of"),
         ({"url": "http://127.0.0.1:9"}, "nothing listens there"),

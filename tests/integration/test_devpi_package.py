@@ -402,7 +402,7 @@ def test_an_index_that_is_not_volatile_loses_releases_by_force_alone(team: Devpi
     files = [wheel(tmp_path, version=version) for version in ("1.0", "1.1", "1.2.dev1", "1.2.dev2")]
     run(team, files=[*files, wheel(tmp_path, "other")], index="team/production")
     where: dict[str, Any] = {"index": "team/production"}
-    text = "team/production is not volatile, so its releases are meant to stay; say force: true to delete"
+    text = "team/production is not volatile, so its releases are meant to stay; set force: true to delete"
     refused(team, f"{text} demo 1.0 all", **where, project="demo", version="1.0", state="absent")
     refused(team, f"{text} demo (all of it) all", **where, project="demo", state="absent")
     refused(team, f"{text} demo 1.2.dev1 all", **where, keep=1)
@@ -482,7 +482,7 @@ def test_everything_wrong_is_told_at_once(team: Devpi, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("index", ["dev", "team/", "team/dev/", "/team/dev", "team/d?v", "a/b/c"])
 def test_what_is_no_index(team: Devpi, tmp_path: Path, index: str) -> None:
-    refused(team, f"index {index!r} is no index; write it as user/index", files=[wheel(tmp_path)], index=index)
+    refused(team, f"index {index!r} is not an index; write it as user/index", files=[wheel(tmp_path)], index=index)
 
 
 def test_an_index_far_from_any_other(team: Devpi, tmp_path: Path) -> None:
@@ -544,8 +544,8 @@ def test_a_group_is_for_the_server_to_know(team: Devpi, tmp_path: Path) -> None:
         ),
         ({"files": []}, "files is empty; name at least one file"),
         ({"keep": -1}, "keep -1 is negative"),
-        ({"keep": 1, "project": "a/b"}, "project 'a/b' is no project's name"),
-        ({"state": "absent", "project": ""}, "project '' is no project's name"),
+        ({"keep": 1, "project": "a/b"}, "project 'a/b' is not the name of a project"),
+        ({"state": "absent", "project": ""}, "project '' is not the name of a project"),
     ],
 )
 def test_options_that_do_not_go_together(devpi: Devpi, options: dict[str, Any], text: str) -> None:
@@ -561,7 +561,7 @@ def test_a_wrong_password_is_refused_before_anything_is_changed(team: Devpi, tmp
     file = wheel(tmp_path)
     result = run(team, check, files=[file], password="CANARY-wrong")
     assert result["failed"]
-    assert f"POST {team.url}/+login: the server does not take the password given for team" in result["msg"]
+    assert f"POST {team.url}/+login: the server does not accept the password given for team" in result["msg"]
     assert on(team, "team/dev") == {}
     result = run(team, check, files=[file], password=None)
     assert f"the password of team on {team.url} is needed and was not given" in result["msg"]

@@ -86,7 +86,7 @@ def test_declared_users_are_held_against_the_server_that_runs(devpi: Devpi, tmp_
     place = "devpi_users[0].indexes"
     expected = [
         f"{place}[0] (root/dev): type mirror is declared and the index is a stage, which devpi cannot change",
-        f"{place}[1] (root/pypi): bases is no key of a mirror",
+        f"{place}[1] (root/pypi): bases is not a key of a mirror",
         *([f"{place}[2] (root/new): mirror_whitelist names thing, and devpi-server 7"] if devpi.is_7 else []),
     ]
     problems = [problem.split(";")[0] for problem in result["problems"]]
@@ -130,4 +130,4 @@ def test_somebody_else_on_the_port_is_named(devpi: Devpi, tmp_path: Path) -> Non
 
 def test_the_owner_has_to_exist(devpi: Devpi, tmp_path: Path) -> None:
     [problem] = look(devpi, tmp_path, "pypirc", owner="nobody-at-all")["problems"]
-    assert problem.startswith("devpi_pypirc_owner 'nobody-at-all' is no account on ")
+    assert problem.startswith("devpi_pypirc_owner 'nobody-at-all' is not an account on ")

@@ -78,7 +78,7 @@ def test_users_list_their_own_where_the_server_lets_them_change(devpi: Devpi) ->
         ({"user": "nobody-here"}, "has no user nobody-here; make the user first"),
         ({"user": "ci/dev"}, "user: user name 'ci/dev' is not allowed"),
         ({"user": ""}, "user: the user's name is empty"),
-        ({"password": "CANARY"}, "the server does not take the password given for root"),
+        ({"password": "CANARY"}, "the server does not accept the password given for root"),
         ({"url": "http://127.0.0.1:9"}, "nothing listens there"),
         ({"state": "listed"}, "state"),
         ({"path": "/etc/ci/token"}, "path"),

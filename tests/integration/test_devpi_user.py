@@ -151,10 +151,10 @@ def test_a_password_may_come_as_its_hash(devpi: Devpi) -> None:
         ({}, "user ann: the user is to be created and has no password; give one as user_password, or name a"),
         ({"user_password": "CANARY\n"}, "user ann: the password holds a newline"),
         ({"user_password": ""}, "user ann: the user is to be created and has no password"),
-        ({"password_hash": "CANARY"}, "user ann: password_hash is no hash of argon2"),
+        ({"password_hash": "CANARY"}, "user ann: password_hash is not an argon2 hash"),
         (
             {"password_hash": HASH, "user_password": "CANARY"},
-            "user ann: user_password and password_hash exclude each other; give the one or the other",
+            "user ann: user_password and password_hash exclude each other; give only one of them",
         ),
         (
             {"password_hash": HASH, "update_password": "always"},
@@ -187,7 +187,7 @@ def test_absent_with_indexes_needs_force(devpi: Devpi) -> None:
     message = refused(devpi, name="ann", state="absent")
     assert "user ann: deleting this user deletes indexes dev, production with all packages" in message
     assert "user ann: ann/production is a base of bob/dev" in message
-    assert "say force: true" in message
+    assert "set force: true" in message
     keep(devpi, name="ann", state="absent", force=True)
     assert set(devpi.tree()) == {"root", "bob"}
 
@@ -236,7 +236,7 @@ def test_a_wrong_password_is_refused_before_anything_is_changed(devpi: Devpi, tm
     options = {"name": "ann", "password": "CANARY", "credentials_dir": str(directory)}
     result = devpi.run("devpi_user", arguments(devpi, options), check)
     assert result["failed"]
-    assert result["msg"].startswith(f"POST {devpi.url}/+login: the server does not take the password given for root")
+    assert result["msg"].startswith(f"POST {devpi.url}/+login: the server does not accept the password given for root")
     assert "CANARY" not in result.output
     assert devpi.tree() == before
     assert not directory.exists()

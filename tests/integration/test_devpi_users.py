@@ -141,7 +141,7 @@ def test_keys_that_not_every_server_knows(devpi: Devpi, key: str, since: tuple[i
     mirror = {"name": "up", "type": "mirror", "mirror_url": "http://127.0.0.1:9/", key: True}
     users = [{"name": "team", "password": "CANARY", "indexes": [mirror]}]
     if devpi.is_7:
-        assert f"(team/up): {key} is no key of devpi-server 7; drop it" in converge(devpi, users)["msg"]
+        assert f"(team/up): {key} is not a key of devpi-server 7; drop it" in converge(devpi, users)["msg"]
         assert set(devpi.tree()) == {"root"}
         mirror[key] = False
         check_real_again(devpi, users)
@@ -149,7 +149,7 @@ def test_keys_that_not_every_server_knows(devpi: Devpi, key: str, since: tuple[i
         check_real_again(devpi, users)
         assert devpi.index("team/up")[key] is True
     else:
-        assert f"{key} is known to devpi-server {since[0]}.{since[1]} and newer" in converge(devpi, users)["msg"]
+        assert f"{key} needs devpi-server {since[0]}.{since[1]} or newer" in converge(devpi, users)["msg"]
         assert set(devpi.tree()) == {"root"}
 
 
@@ -314,7 +314,7 @@ def test_a_password_may_come_as_its_hash(devpi: Devpi) -> None:
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"password_hash": "CANARY"}, "password_hash is no hash of argon2"),
+        ({"password_hash": "CANARY"}, "password_hash is not an argon2 hash"),
         ({"password_hash": HASH, "password": "CANARY"}, "password and password_hash exclude each other"),
         ({"password_hash": HASH, "update_password": "always"}, "update_password: always compares"),
     ],
@@ -383,7 +383,7 @@ def test_purge_refuses_what_holds_packages(devpi: Devpi, index: str, purge: str,
         refused = converge(devpi, DECLARED, check, purge=purge)
         assert refused["failed"]
         assert refused["msg"] == (
-            f"Nothing was changed. {told}; declare it, or say purge_force: true to delete it with all packages"
+            f"Nothing was changed. {told}; declare it, or set purge_force: true to delete it with all packages"
         )
     assert devpi.tree() == before
     assert devpi.ask("GET", f"/{index}")["projects"] == ["old-thing"]
@@ -399,7 +399,7 @@ def test_purge_refuses_a_base_of_what_stays(devpi: Devpi) -> None:
     assert refused["failed"]
     assert refused["msg"] == (
         "Nothing was changed. purge of index team/old: team/old is a base of bob/dev; take it out of the bases there, "
-        "or say purge_force: true"
+        "or set purge_force: true"
     )
     assert devpi.tree() == before
     # Together with what builds on it, or where that is declared without it, it goes.
@@ -439,7 +439,7 @@ def test_a_wrong_password_is_refused_before_anything_is_changed(devpi: Devpi, tm
     directory = tmp_path / "credentials"
     result = converge(devpi, [{"name": "alice"}], check, password="CANARY", credentials_dir=str(directory))
     assert result["failed"]
-    assert result["msg"].startswith(f"POST {devpi.url}/+login: the server does not take the password given for root")
+    assert result["msg"].startswith(f"POST {devpi.url}/+login: the server does not accept the password given for root")
     assert devpi.tree() == before
     assert not directory.exists()
 

@@ -95,19 +95,19 @@ def tokens(devpi: Devpi, directory: Path) -> None:
 CASES = {
     "devpi_info": Case(
         ground=releases,
-        reading=frozenset(["Ask which users, indexes and versions there are", "Ask for the releases of one project"]),
+        reading=frozenset(["Get the users, indexes and versions of a server", "Get the releases of one project"]),
     ),
     "devpi_package": Case(ground=packages, places={"/srv/build/dist": "{directory}"}),
     "devpi_token": Case(
         ground=tokens,
         places={"/etc/ci": "{directory}"},
-        actions=frozenset(["Get a token that a pipeline hands on"]),
-        reading=frozenset(["See which tokens there are"]),
+        actions=frozenset(["Get a token for a pipeline to pass on"]),
+        reading=frozenset(["List the tokens of a user"]),
         plugin="devpi_tokens",
     ),
     "devpi_token_info": Case(
         ground=expiring,
-        reading=frozenset(["See which tokens there are"]),
+        reading=frozenset(["List the tokens of a user"]),
         plugin="devpi_tokens",
     ),
 }
@@ -292,7 +292,7 @@ def test_a_wrong_password_is_refused(played: Played, module: str, number: int, n
     message = played.failed(number, "wrong_password")
     task = played.tasks[number]
     options = task[action_of(task)]
-    assert f"POST {options['url']}/+login: the server does not take the password given for " in message
+    assert f"POST {options['url']}/+login: the server does not accept the password given for " in message
     assert f" for {options.get('username', 'root')}; " in message
 
 

@@ -112,7 +112,7 @@ def test_several_projects_and_the_environment(team: Devpi, monkeypatch: pytest.M
         "GET /team/dev/+simple/latex-helper/",
     ]
     monkeypatch.setenv("DEVPI_PASSWORD", "CANARY")
-    assert "does not take the password given for root" in refused(team, "texfonts")
+    assert "does not accept the password given for root" in refused(team, "texfonts")
     monkeypatch.delenv("DEVPI_PASSWORD")
     asked = len(team.requests())
     find(team, "texfonts")
@@ -124,7 +124,7 @@ def test_what_is_not_there(team: Devpi) -> None:
     assert f"latex-helper>=3 {place}no release fits; there are 2.0rc1, 1.10, 1.9" in refused(team, "latex-helper>=3")
     message = refused(team, "latex-helper>1.10")
     assert "latex-helper>1.10 on team/dev" in message
-    assert "only pre-releases fit (2.0rc1), which prereleases=true takes; there are 2.0rc1, 1.10, 1.9" in message
+    assert "only pre-releases fit (2.0rc1); set prereleases=true to accept them; there are 2.0rc1, 1.10, 1.9" in message
     message = refused(team, "latexhelper")
     assert f"latexhelper {place}neither the index nor a base of it has files of the project" in message
     message = refused(team, "latex-helper", index="team/nowhere")
@@ -135,8 +135,8 @@ def test_what_is_not_there(team: Devpi) -> None:
 @pytest.mark.parametrize(
     ("term", "options", "message"),
     [
-        ("latexhelper>>1", {}, "'latexhelper>>1' is no project with versions"),
-        ("", {}, "'' is no project with versions"),
+        ("latexhelper>>1", {}, "'latexhelper>>1' is not a project with versions"),
+        ("", {}, "'' is not a project with versions"),
         ("latexhelper @ http://u:p@x/y.whl", {}, "has more than a project and versions"),
         ("latexhelper; python_version<'4'", {}, "has more than a project and versions"),
         ("latexhelper", {"index": "production"}, "index 'production' is not of the form user/index"),
@@ -175,7 +175,8 @@ def test_a_project_of_a_mirror_among_the_bases(mirroring_devpi: Devpi, upstream:
     assert (pinned["version"], pinned["yanked"]) == ("3.0", "broken")
     message = refused(mirroring_devpi, "tool>2")
     assert (
-        "all that fits was yanked (3.0); to take one all the same name it with ==; there are 3.0, 2.0, 1.0" in message
+        "everything that fits was yanked (3.0); to install one anyway, name it with ==; there are 3.0, 2.0, 1.0"
+        in message
     )
     assert set(upstream.asked) == {"/simple/tool/"}
     # A project of its own hides the one upstream, for pip and for this.

@@ -39,8 +39,8 @@ NO_NETWORK = dict.fromkeys(
 )
 MADE, POINTED, REMOVED = (
     "Make the environment, and let the service's account try it",
-    "Point devpi_venv_path at it",
-    "Remove environments that nobody needs any more",
+    "Point devpi_venv_path at the environment",
+    "Delete environments that are no longer needed",
 )
 # Runs in the place of devpi-server, and like it loads the plugins that it finds, but for those of the role itself.
 SERVER = """
@@ -136,7 +136,7 @@ class Run(NamedTuple):
         for line in self.said.splitlines():
             task = line.split(" : ", 1)[1].rpartition("]")[0] if line.startswith("TASK [venv : ") else task
             found += [task] if line.startswith("changed: ") else []
-        return [each for each in found if each != "Lay down the plugins"]
+        return [each for each in found if each != "Copy the collection's plugins for devpi-server"]
 
     @property
     def name(self) -> str:
@@ -362,7 +362,7 @@ def test_from_an_index_of_ones_own_without_a_word_of_its_password(environment: E
     more = environment.shelf("A = 'more'\n")["devpi_venv_extra_packages"]
     gone = environment.run("-vvv", **{**variables, "devpi_venv_extra_packages": more})
     assert gone.code != 0
-    assert "is left as it was" in gone.said
+    assert "so the running server is left alone" in gone.said
     assert "CANARY" not in gone.said
     assert files_with(environment.store, "CANARY") == []
 
@@ -442,7 +442,7 @@ def test_environment_that_fails_its_trial_never_takes_the_place_of_one_that_work
     started = environment.path.lstat().st_ino
     run = environment.run(**environment.shelf("raise RuntimeError('it is broken')\n"))
     assert run.code != 0
-    assert "cannot run devpi-server of the new environment, so what runs is left as it was" in run.said
+    assert "cannot run devpi-server of the new environment, so the running server is left alone" in run.said
     assert "it is broken" in run.said
     assert environment.path.lstat().st_ino == started
     assert environment.path.readlink().name == works
@@ -467,7 +467,7 @@ def test_way_back_to_an_environment_that_was_damaged_is_refused_and_then_mended(
     module.unlink()
     run = environment.run()
     assert run.code != 0
-    assert "is left as it was; run again" in run.said
+    assert "was not changed; run again" in run.said
     assert environment.path.readlink().name == second
     assert MADE in environment.deploy().changed
     assert environment.python("import devpi_server; print('there')") == "there"

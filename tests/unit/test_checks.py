@@ -68,7 +68,7 @@ def index(**keys: object) -> list[dict[str, Any]]:
             "devpi_users[1] (alice): this user is declared by devpi_users[0] (alice)",
         ),
         ([{"name": "root", "state": "absent"}], "root cannot be deleted"),
-        ([{"name": "bob", "state": "absent"}], "deletes indexes dev, prod with all packages; say force: true"),
+        ([{"name": "bob", "state": "absent"}], "deletes indexes dev, prod with all packages; set force: true"),
         ([{**index()[0], "state": "absent"}], "belongs to a user who is declared absent"),
         (index(name="+x"), "devpi_users[0].indexes[0] (alice/+x): index name '+x' is not allowed"),
         ([{"name": "alice", "indexes": [{"name": "d"}, {"name": "d"}]}], "(alice/d): this index is declared by"),
@@ -83,11 +83,11 @@ def index(**keys: object) -> list[dict[str, Any]]:
         ),
         (index(acl_upload=[":AUTHENTICTED:"]), "devpi knows :ANONYMOUS: and :AUTHENTICATED:"),
         (index(mirror_whitelist=["*"]), "dependency confusion"),
-        (index(mirror_whitelist=["foo*"]), "mirror_whitelist holds 'foo-', which is no project name"),
+        (index(mirror_whitelist=["foo*"]), "mirror_whitelist holds 'foo-', which is not the name of a project"),
         (index(mirror_url="http://up/"), "mirror_url is a key of mirrors only"),
         (index(type="mirror"), "a mirror needs a mirror_url"),
         (index(type="mirror", mirror_url="up"), "mirror_url does not start with http:// or https://"),
-        (index(type="mirror", mirror_url="http://up/", bases=[]), "bases is no key of a mirror"),
+        (index(type="mirror", mirror_url="http://up/", bases=[]), "bases is not a key of a mirror"),
         (index(type="mirror", mirror_url="http://up/", mirror_cache_expiry=-1), "mirror_cache_expiry -1 is negative"),
         (index(options={"bases": []}), "options holds bases, which has an option of its own; write it beside options"),
         (
@@ -95,7 +95,7 @@ def index(**keys: object) -> list[dict[str, Any]]:
             "options holds remote_url, which has an option of its own; write mirr",
         ),
         (index(type="mirorr"), "type 'mirorr' is spelt nearly like one of devpi's own; did you mean mirror?"),
-        (index(type="a b"), "type 'a b' is no name of a type"),
+        (index(type="a b"), "type 'a b' is not the name of a type"),
         (index(type="constrained", mirror_url="http://up/"), "mirror_url is a key of mirrors only"),
         (index(type="constrained", bases=["bob/nothing"]), "base bob/nothing neither exists nor is declared"),
         ([{"name": "bob", "indexes": [{"name": "dev", "type": "constrained"}]}], "and the index is a stage, which"),
@@ -144,7 +144,7 @@ def test_a_cycle_across_declared_and_existing_indexes_is_named_once() -> None:
     users = [{"name": "bob", "indexes": [{"name": "prod", "bases": ["alice/dev"]}]}, *index(bases=["bob/dev"])]
     assert [each for each in problems(users, EXISTING) if "cycle" in each] == [
         "devpi_users[0].indexes[0] (bob/prod): bases form a cycle, bob/prod → alice/dev → bob/dev → bob/prod; "
-        "take one of them out of the other's bases"
+        "remove one from the other's bases"
     ]
 
 
@@ -174,7 +174,7 @@ def test_without_a_server_root_pypi_can_be_built_upon_where_it_is_declared() -> 
 def test_a_key_that_the_server_is_too_old_for_is_refused() -> None:
     users = index(type="mirror", mirror_url="http://up/", mirror_provides_core_metadata=True)
     assert (
-        "is known to devpi-server 6.20 and newer and 6.15.0 answers" in problems(users, EXISTING, version=(6, 15, 0))[0]
+        "needs devpi-server 6.20 or newer, and the server is 6.15.0" in problems(users, EXISTING, version=(6, 15, 0))[0]
     )
     assert problems(users, EXISTING, version=(6, 20, 3)) == []
 
@@ -283,7 +283,7 @@ def test_stages_that_open_uploads_to_everybody_are_named() -> None:
             "indexes": [{"name": "results", "acl_upload": [], "acl_toxresult_upload": [":ANONYMOUS:"]}],
         },
     )
-    way = "holds ':ANONYMOUS:', and nginx lets nobody upload without a login; name who may, or say ':AUTHENTICATED:'"
+    way = "holds ':ANONYMOUS:', and nginx lets nobody upload without a login; name who may, or use ':AUTHENTICATED:'"
     assert [problem.replace(" for all devpi users", "") for problem in open_upload_problems(users)] == [
         f"devpi_users[0].indexes[2] (alice/open): acl_upload {way}",
         f"devpi_users[1].indexes[0] (bob/results): acl_toxresult_upload {way}",

@@ -188,7 +188,7 @@ def test_check_mode_writes_nothing(server: Server, write: str) -> None:
 def test_a_wrong_password_is_told_from_other_refusals(server: Server) -> None:
     server.answer(401, {"message": "user 'root' could not be authenticated"})
     client = Client(server.url, "root", "CANARY")
-    with pytest.raises(WrongPassword, match="does not take the password given for root") as error:
+    with pytest.raises(WrongPassword, match="does not accept the password given for root") as error:
         client.login()
     assert "CANARY" not in str(error.value)
     assert client.is_password("alice", "CANARY") is False

@@ -52,7 +52,7 @@ def test_users_name_leads_nowhere_else(kept: Path, user: str) -> None:
 
 def test_directory_with_other_things_is_refused(kept: Path) -> None:
     (kept / "notes").write_text("one\ntwo\n")
-    with pytest.raises(CredentialsError, match="holds notes, which is no file of a password"):
+    with pytest.raises(CredentialsError, match="holds notes, which is not a password file"):
         Credentials(str(kept)).read("alice")
 
 

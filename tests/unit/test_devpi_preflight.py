@@ -67,10 +67,10 @@ def test_all_problems_are_told_at_once(look):
     assert said["failed"]
     for words in (
         "devpi_port 70000 is out of range",
-        "devpi_pypirc_owner 'nobody-here' is no account",
+        "devpi_pypirc_owner 'nobody-here' is not an account",
         "user name 'a b' is not allowed",
         "base root/pipy neither exists nor is declared; did you mean root/pypi?",
-        "devpi_username and devpi_index say team/dev",
+        "devpi_username and devpi_index name team/dev",
     ):
         assert words in said["msg"]
         assert sum(words in problem for problem in said["problems"]) == 1
@@ -83,7 +83,7 @@ def test_users_of_no_form_are_told_without_their_passwords(look):
     assert said["failed"]
     for words in (
         "devpi_users[0].indexes is a text and has to be a list",
-        "devpi_users[1] has a key pasword, which is none of its options; did you mean password?",
+        "devpi_users[1] has a key pasword, which is not one of its options; did you mean password?",
         "devpi_users[1] lacks name, which is required",
         "devpi_users[2].name is the number 7 and has to be a text",
     ):
@@ -232,7 +232,7 @@ def test_what_has_to_be_a_file_is_one(look, tmp_path, pair, name, place):
     given = {**pair("good"), name: str(tmp_path / place)}
     said = look("proxy", proxied=True, proxy_manage="site", proxy_names=["index.example.com"], **given)
     (problem,) = [each for each in said.get("problems", ()) if each.startswith(f"devpi_{name} ")]
-    assert problem.startswith(f"devpi_{name} {tmp_path / place} is no file on {os.uname().nodename}; put ")
+    assert problem.startswith(f"devpi_{name} {tmp_path / place} is not a file on {os.uname().nodename}; put ")
 
 
 def test_ca_that_the_host_is_to_make_need_not_be_there(look, tmp_path):
@@ -275,7 +275,7 @@ def test_certificate_and_key_that_are_no_pair_are_refused(look, pair):
         options = {**one, "proxy_key": key, "proxy_names": ["index.example.com"]}
         (problem,) = problems_of_the_pair(look, **options)
         assert f"and devpi_proxy_key {key} on " in problem
-        assert "are no pair that nginx could use" in problem
+        assert "are not a pair that nginx can use" in problem
 
 
 def test_certificate_for_other_names_is_refused(look, pair):
@@ -306,7 +306,7 @@ def test_name_of_another_site_is_refused(look, monkeypatch, tmp_path, file, refu
 def test_owner_without_a_home_is_refused(look):
     [problem] = look("pypirc", owner="nobody")["problems"]
     home = pwd.getpwnam("nobody").pw_dir
-    assert problem.startswith(f"devpi_pypirc_owner 'nobody' has the home directory {home}, and there is none; make it")
+    assert problem.startswith(f"devpi_pypirc_owner 'nobody' has the home directory {home}, which does not exist; make")
 
 
 def test_log_that_others_could_replace_is_refused(look, tmp_path):

@@ -163,11 +163,11 @@ def test_files_that_are_not_what_their_name_says(tmp_path: Path, name: str) -> N
             read(make(tmp_path, name, text, **member))
     path.unlink()
     path.mkdir()
-    with pytest.raises(DistributionError, match=f"{name} is no regular file"):
+    with pytest.raises(DistributionError, match=f"{name} is not a regular file"):
         read(path)
     path.rmdir()
     os.mkfifo(path)
-    with pytest.raises(DistributionError, match=f"{name} is no regular file"):
+    with pytest.raises(DistributionError, match=f"{name} is not a regular file"):
         read(path)
 
 

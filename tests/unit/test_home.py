@@ -100,12 +100,12 @@ def test_clients_directory_must_be_one(home: Home) -> None:
     path = home.path / ".devpi"
     path.symlink_to("nowhere")
     assert [each.split(",")[0] for each in problems(home)] == [
-        f"{path} is no directory that {home.account.pw_name} may enter"
+        f"{path} is not a directory that {home.account.pw_name} may enter"
     ]
     path.unlink()
     path.touch()
     assert [each.split(",")[0] for each in problems(home)] == [
-        f"{path} is no directory that {home.account.pw_name} may enter"
+        f"{path} is not a directory that {home.account.pw_name} may enter"
     ]
     path.unlink()
     (home.path / "dotfiles").mkdir()
@@ -116,7 +116,7 @@ def test_clients_directory_must_be_one(home: Home) -> None:
 
 def test_home_must_be_there_and_the_persons(home: Home) -> None:
     away = Home(pwd.struct_passwd((*PERSON[:5], "/nonexistent", PERSON[6])))
-    assert "has the home directory /nonexistent, and there is none; make it, or name an account" in away.problem()
+    assert "has the home directory /nonexistent, which does not exist; make it, or name an account" in away.problem()
     home.path.chmod(0o500)
     assert f"may not write in its home directory {home.path}" in home.problem()
     if os.geteuid() == 0:
@@ -207,7 +207,7 @@ def test_link_to_where_the_person_may_not_look_tells_nothing_of_it(home: Home, n
         assert home.client_index() == ""
         (home.path / name).unlink()
     [[problem]] = told
-    assert problem.startswith(f"{home.path / name} is no directory that nobody may enter")
+    assert problem.startswith(f"{home.path / name} is not a directory that nobody may enter")
 
 
 @AS_ROOT

@@ -209,14 +209,14 @@ def test_a_log_that_is_somebody_elses_is_named(host, kind):
     else:
         log.mkdir()
     (problem,) = on(host)
-    assert "is there and is somebody else's; " in problem
+    assert "exists and belongs to somebody else; " in problem
 
 
 def test_a_log_that_others_can_replace_or_that_has_no_directory_is_named(host):
     (problem,) = on(host, "/theirs/log")
     assert "lies in /theirs, where another account can put something else" in problem
     (problem,) = on(host, "none/log")
-    assert "is no directory" in problem
+    assert "is not a directory" in problem
 
 
 @pytest.mark.parametrize(

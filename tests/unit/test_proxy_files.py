@@ -256,5 +256,5 @@ def test_site_is_tried_beside_the_one_that_is_there(etc, tmp_path, content):
     assert (etc / "conf.d" / "devpi.conf").read_text() == "works\n"
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["wheelhouse.devpi.lock"]
     if content == "broken":
-        assert "nginx does not accept its configuration; it goes on as before" in done.stderr
+        assert "nginx rejects the new configuration and keeps running with the old one" in done.stderr
         assert f"[emerg] broken in {etc}/x.conf" in done.stderr

@@ -242,7 +242,7 @@ def test_refuses_what_the_file_cannot_hold(fields: dict[str, str]) -> None:
 
 
 def test_refuses_a_name_given_twice() -> None:
-    with pytest.raises(PypircError, match="dev is there more than once"):
+    with pytest.raises(PypircError, match="dev appears more than once"):
         merged("", DEV, NO_DEV)
 
 
@@ -601,5 +601,5 @@ def test_root_is_not_led_to_others_files(run: Run, home: tuple[Path, pwd.struct_
     assert f"Open it: runuser -u nobody -- chmod 600 {path}. " in run(path, BOB, owner="nobody")["msg"]
     path.unlink()
     refused = run(path, BOB, owner="daemon")
-    assert "where others than daemon can put something else in its place. Name another owner" in refused["msg"]
+    assert "where other accounts than daemon can replace it. Name another owner" in refused["msg"]
     assert [each.name for each in directory.iterdir()] == ["roots"]

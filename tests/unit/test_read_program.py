@@ -59,7 +59,7 @@ def test_a_good_file_is_taken_whatever_is_in_its_place(supervisor: Supervisor, t
 )
 def test_what_supervisor_cannot_read_is_refused_without_its_value(supervisor: Supervisor, line: str) -> None:
     said = supervisor.refuses(f"{PROGRAM}{line}\n")
-    assert f"supervisor would not start with {supervisor.programs}/devpi.conf as it was to be" in said
+    assert f"supervisor would not start with the new {supervisor.programs}/devpi.conf" in said
     assert "canary" not in said
 
 

@@ -58,7 +58,7 @@ def test_lock_of_devpi_6_is_taken() -> None:
 @pytest.mark.parametrize(
     ("locked", "words"),
     [
-        ([], "is no file"),
+        ([], "is not a file"),
         (["twine==1", "uv==1"], "names no devpi-server"),
         (LOCKED[:2], "names no uv"),
         ([*LOCKED, "devpi-server==7.0.0b4"], "names devpi-server 7.0.0b4"),

@@ -40,8 +40,8 @@ def test_documents_are_what_script_tables_writes() -> None:
 
 def test_what_differs_is_named_and_then_written(copy: Path) -> None:
     change(copy / "roles/common/defaults/main.yml", "devpi_port: 3141", "devpi_port: 4131")
-    change(copy / "roles/users/meta/argument_specs.yml", "What is deleted because", "What goes | because")
-    change(copy / "roles/server/README.md", "The secret that signs logins", "A secret")
+    change(copy / "roles/users/meta/argument_specs.yml", "Whether undeclared users and", "Whether users | and")
+    change(copy / "roles/server/README.md", "The file with the secret that signs logins", "A secret")
     change(copy / "roles/users/tasks/main.yml", "- name: Keep the tokens", "- name: Keep what opens doors")
     pages = ["roles/common/README.md", "roles/server/README.md", "roles/users/README.md", "docs/what-it-does.md"]
 
@@ -53,7 +53,7 @@ def test_what_differs_is_named_and_then_written(copy: Path) -> None:
     assert tables(copy).stdout.splitlines() == pages
     assert "| `devpi_port` | `4131` |" in (copy / pages[0]).read_text("utf-8")
     assert (copy / pages[1]).read_text("utf-8") == (CHECKOUT / pages[1]).read_text("utf-8")
-    assert r"| What goes \| because nobody declares it" in (copy / pages[2]).read_text("utf-8")
+    assert r"| Whether users \| and indexes are deleted." in (copy / pages[2]).read_text("utf-8")
     assert "wheelhouse.devpi.users : Keep what opens doors\n" in (copy / pages[3]).read_text("utf-8")
     assert tables(copy, "--check").returncode == 0
 

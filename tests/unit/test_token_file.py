@@ -161,14 +161,14 @@ def test_who_may_replace_the_file_must_be_its_owner(room: Path) -> None:
     room.chmod(0o755)
     for owner in (ME, pwd.getpwnam("daemon")):
         with pytest.raises(
-            TokenError, match=rf"lies in {home}, where others than {owner.pw_name} .*; name another owner"
+            TokenError, match=rf"lies in {home}, where other accounts than {owner.pw_name} .*; name another owner"
         ):
             TokenFile(str(home / "token"), owner)
     (room / "link").symlink_to("home/token")
-    with pytest.raises(TokenError, match=r"others than root"):
+    with pytest.raises(TokenError, match=r"other accounts than root"):
         TokenFile(str(room / "link"), ME)
     home.chmod(0o777)
-    with pytest.raises(TokenError, match=r"others than nobody"):
+    with pytest.raises(TokenError, match=r"other accounts than nobody"):
         TokenFile(str(home / "token"), NOBODY)
 
 

@@ -207,5 +207,5 @@ def test_a_clock_that_was_set_back_makes_no_new_token() -> None:
 
 def test_without_a_path_nothing_is_renewed() -> None:
     assert declared_token({**OPTIONS, "path": None, "expires": "1h"}, NOW).lifetime == 3600
-    with pytest.raises(TokenError, match="renew_before: 30d is no less than expires: 1h"):
+    with pytest.raises(TokenError, match="renew_before: 30d is not shorter than expires: 1h"):
         declared_token({**OPTIONS, "expires": "1h"}, NOW)

@@ -93,12 +93,12 @@ def test_token_may_lie_beside_the_passwords_under_a_name_of_its_own() -> None:
     [
         ("devpi_new_port", {"type": "int"}, 70000, "is out of range; name one from 1 to 65535"),
         ("devpi_new_directory", {"type": "path"}, "/etc", "is a directory of the system"),
-        ("devpi_new_url", {"type": "str"}, "ftp://example.com", "is no address of the web"),
+        ("devpi_new_url", {"type": "str"}, "ftp://example.com", "is not a web address"),
         ("devpi_new_group", {"type": "str"}, "root", "is root, and no service should be a member of that"),
         ("devpi_new_user", {"type": "str"}, "root", "is root, and whoever breaks into the server would be root"),
-        ("devpi_new_owner", {"type": "str"}, "a b", "is no name of an account"),
+        ("devpi_new_owner", {"type": "str"}, "a b", "is not the name of an account"),
         ("devpi_new_umask", {"type": "str"}, "000", "lets others change the server's files"),
-        ("devpi_new_networks", {"type": "list", "elements": "str"}, ["192.0.2.1/24"], "is no network"),
+        ("devpi_new_networks", {"type": "list", "elements": "str"}, ["192.0.2.1/24"], "is not a network"),
         ("devpi_new_password", {"type": "str", "no_log": True}, "x" * 4097, "has 4097 characters"),
         ("devpi_new_name", {"type": "str", "default": "x"}, "", "is empty; give it a value"),
         ("devpi_new_url", {"type": "str", "default": ""}, "", ""),
@@ -188,7 +188,7 @@ def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_variable_that_is_misspelt_is_warned_of_and_the_run_goes_on(warnings: list[str], name: str, meant: str) -> None:
     assert refusals(**{name: CANARY, "devpi_colour": "blue", "device": "x", "__devpi_prot": 1}) == []
     assert warnings == [
-        f"{name} is no variable of wheelhouse.devpi, so it changes nothing there; write {meant} if that was meant"
+        f"{name} is not a variable of wheelhouse.devpi, so it changes nothing there; write {meant} if that was meant"
     ]
 
 
@@ -196,7 +196,7 @@ def test_warning_of_a_misspelt_variable_says_where_it_stands(warnings: list[str]
     file = tmp_path / "all.yml"
     file.write_text(f"---\ndevpi_pasword: {CANARY}\ndevpi_privat: true\ndevpi_tokes:\n  - user: ann\n")
     assert refusals(**LOADER.load_from_file(str(file), trusted_as_template=True)) == []
-    assert [re.findall(r"^(\w+) \((.+?)\) is no variable", text) for text in warnings] == [
+    assert [re.findall(r"^(\w+) \((.+?)\) is not a variable", text) for text in warnings] == [
         [("devpi_pasword", f"{file}:2")],
         [("devpi_privat", f"{file}:3")],
         [("devpi_tokes", f"{file}:4")],
@@ -337,12 +337,12 @@ def test_lock_of_ones_own_is_taken(lock: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("none.lock", "is no file with name==version lines where Ansible runs; name one that is"),
-        (".", "is no file with name==version lines where Ansible runs"),
-        ("binary.lock", "is no file with name==version lines where Ansible runs"),
-        ("closed.lock", "is no file with name==version lines where Ansible runs"),
-        ("empty.lock", "is no file with name==version lines where Ansible runs"),
-        ("seven.lock", "names devpi-server 7.0.0b4, and the roles know how to set up 6"),
+        ("none.lock", "is not a file with name==version lines where Ansible runs; name one that is"),
+        (".", "is not a file with name==version lines where Ansible runs"),
+        ("binary.lock", "is not a file with name==version lines where Ansible runs"),
+        ("closed.lock", "is not a file with name==version lines where Ansible runs"),
+        ("empty.lock", "is not a file with name==version lines where Ansible runs"),
+        ("seven.lock", "names devpi-server 7.0.0b4, but the roles support only devpi-server 6"),
         ("no-uv.lock", "names no uv==VERSION"),
     ],
 )
@@ -457,7 +457,7 @@ def test_paths_that_would_replace_or_expose_one_another_are_refused(given: dict[
         ({"devpi_server_restrict_modify": "root,,a"}, "devpi_server_restrict_modify 'root,,a' has an empty name in it"),
         ({"devpi_server_restrict_modify": ":anonymous:"}, "devpi_server_restrict_modify ':anonymous:' lets anybody"),
         ({"devpi_server_user": "root"}, "devpi_server_user is root, and"),
-        ({"devpi_supervisor_program": "../x"}, "devpi_supervisor_program '../x' is no name of a program"),
+        ({"devpi_supervisor_program": "../x"}, "devpi_supervisor_program '../x' is not the name of a program"),
         ({"devpi_supervisor_program": "x-worker-1"}, "devpi_supervisor_program 'x-worker-1' ends as"),
         ({"devpi_supervisor_exitcodes": [0, 256]}, "devpi_supervisor_exitcodes[1] 256 is out of range"),
         ({"devpi_venv_extra_packages": ["a==1\nb==2"]}, "devpi_venv_extra_packages[0], 'a==1\\nb==2', has a newline"),

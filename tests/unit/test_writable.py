@@ -54,7 +54,7 @@ def test_a_file_that_is_mounted_read_only_is_named(tmp_path):
 def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
     (problem,) = _writable.problems({str(tmp_path / "file" / "below"): "it"})
-    assert "is no directory; move that away" in problem
+    assert "is not a directory; move that away" in problem
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EIO])

@@ -18,7 +18,7 @@ chmod 700 "$scratch"
 sed -i "s#/etc/nginx/#$scratch/#g" "$scratch/nginx.conf"
 cp "$1" "$scratch/conf.d/devpi.conf"
 if ! said=$(nginx -q -t -c "$scratch/nginx.conf" 2>&1); then
-  printf 'nginx does not accept its configuration; it goes on as before:\n%s\n' "$said" |
+  printf 'nginx rejects the new configuration and keeps running with the old one:\n%s\n' "$said" |
     sed "s#$scratch/conf.d/devpi.conf#/etc/nginx/conf.d/devpi.conf#g; s#$scratch/#/etc/nginx/#g" >&2
   exit 1
 fi

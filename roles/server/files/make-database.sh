@@ -10,7 +10,7 @@ IFS= read -r password || true
 lock=/run/wheelhouse.devpi.lock
 exec 9>>"$lock"
 flock --timeout 120 9 || {
-  echo "another deployment is at work on this host and holds $lock; wait until it has ended, and run this again" >&2
+  echo "another deployment is running on this host and holds $lock; wait until it has ended, and run this again" >&2
   exit 75
 }
 
@@ -66,7 +66,7 @@ fi
 for each in "$whole"/* "$whole"/.[!.]*; do
   if [ -e "$each" ] && [ "$each" != "$whole/.nodeinfo" ]; then mv -T -- "$each" "${each#"$whole/"}"; fi
 done
-# With it the database is whole; without it the next run begins anew or goes on.
+# With it the database is whole; without it the next run starts over or goes on.
 mv -T -- "$whole/.nodeinfo" .nodeinfo
 rmdir -- "$whole"
 '

@@ -7,7 +7,7 @@ umask 077
 lock=/run/wheelhouse.devpi.lock
 exec 9>>"$lock"
 flock --timeout 120 9 || {
-  echo "another deployment is at work on this host and holds $lock; wait until it has ended, and run this again" >&2
+  echo "another deployment is running on this host and holds $lock; wait until it has ended, and run this again" >&2
   exit 75
 }
 

@@ -17,7 +17,7 @@ devpi_said=$(runuser -u "$1" -- /usr/bin/env -i PATH="$PATH" HOME=/nonexistent L
 # It ignores what it does not know, and exits with 0.
 case $devpi_said in *"Unknown devpi-server option"*) devpi_code=1 ;; esac
 if [ "$devpi_code" != 0 ]; then
-  echo "devpi-server cannot read the configuration, so it was left as it was:" >&2
+  echo "devpi-server cannot read the configuration, so the old one was kept:" >&2
   printf '%s\n' "$devpi_said" | tail -n 5 >&2
   exit 1
 fi

@@ -68,9 +68,9 @@ def main() -> None:
     if said:
         without = refusal(main_file, path, "")
         sys.exit(
-            f"supervisor cannot read its configuration, with or without {path}; mend that. It said: {without}"
+            f"supervisor cannot read its configuration, with or without {path}; fix that. It said: {without}"
             if without
-            else f"supervisor would not start with {path} as it was to be, so it was left as it is. It said: {said}"
+            else f"supervisor would not start with the new {path}, so the file was not changed. It said: {said}"
         )
 
 

@@ -30,7 +30,7 @@ if [ -z "$check" ]; then
   (umask 077 && : >>"$store/.lock")
   exec 9>>"$store/.lock"
   flock --timeout 900 9 ||
-    { echo "another deployment works in $store for 15 minutes; wait until it has ended" >&2; exit 1; }
+    { echo "another deployment has been running in $store for 15 minutes; wait until it has ended" >&2; exit 1; }
 fi
 
 # as_keeper PROGRAM [ARGUMENT...]

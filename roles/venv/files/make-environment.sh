@@ -24,7 +24,7 @@ IFS= read -r variables
 lock=$(cat)
 
 die() {
-  echo "$1, so what runs is left as it was, and the next run begins anew:" >&2
+  echo "$1, so the running server is left alone, and the next run starts over:" >&2
   # an address may have a password in it
   tail -n 12 "$log" | sed -E 's#://[^/@[:space:]]*@#://****@#g' >&2
   exit 1
@@ -34,7 +34,7 @@ mkdir -p "$store"
 # Who works in the store holds this lock, and so does each program that it started, even after it was killed itself.
 (umask 077 && : >>"$store/.lock")
 exec 9>>"$store/.lock"
-flock --timeout 900 9 || { echo "another deployment works in $store for 15 minutes; wait until it has ended" >&2; exit 1; }
+flock --timeout 900 9 || { echo "another deployment has been running in $store for 15 minutes; wait until it has ended" >&2; exit 1; }
 [ ! -e "$environment/installed-from" ] || exit 0 # another run was first
 
 # So these are leftovers of runs that were killed. Which environments are needed is looked at anew after this.

@@ -31,12 +31,12 @@ as() {
 
 (umask 077 && : >>"$store/.lock")
 exec 9>>"$store/.lock"
-flock --timeout 900 9 || { echo "another deployment works in $store for 15 minutes; wait until it has ended" >&2; exit 1; }
+flock --timeout 900 9 || { echo "another deployment has been running in $store for 15 minutes; wait until it has ended" >&2; exit 1; }
 if ! said=$(as "$account" env -i "PATH=$PATH" LC_ALL=C.UTF-8 HOME=/nonexistent XDG_CONFIG_HOME=/nonexistent \
   XDG_CONFIG_DIRS=/nonexistent "$environment/bin/devpi-server" --version 2>&1); then
   # Without its mark the next run makes it anew.
   rm -f "$environment/installed-from"
-  printf '%s\n' "the account $account cannot run devpi-server of $environment, so $link is left as it was; run again:" \
+  printf '%s\n' "the account $account cannot run devpi-server of $environment, so $link was not changed; run again:" \
     "$said" >&2
   exit 1
 fi
