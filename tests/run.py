@@ -18,6 +18,7 @@ import urllib.request
 import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -289,17 +290,19 @@ def interpreters() -> list[str]:
     return [str(BIN), *map(str, sorted(pyenv.glob("versions/3.*/bin"))), *path]
 
 
+def ground() -> Iterator[Check]:
+    """Make sure of what containers start from."""
+    yield Check("container engine", [str(ROOT / "script" / "_engine")])
+    yield Check("images", [str(ROOT / "script" / "_images")])
+
+
 def molecule(scenarios: list[str]) -> Iterator[Check | list[Check]]:
     """Whole hosts in containers, made from the installed tarball."""
-    ground = [
-        Check("container engine", [str(ROOT / "script" / "_engine")]),
-        Check("images", [str(ROOT / "script" / "_images")]),
-    ]
-    yield from ground
-    for check in install():
-        ground.append(check)
+    needed = []
+    for check in chain(ground(), install()):
+        needed.append(check)
         yield check
-    if any(check.failed for check in ground):
+    if any(check.failed for check in needed):
         # nothing to stand on; the step has failed already
         return
     yield [
@@ -319,12 +322,9 @@ def matrix(cores: list[str], complete: bool, rows: list[str]) -> Iterator[Check 
 
     What this machine lacks for one of them is left out and named, or, with `complete`, fails.
     """
-    ground = [
-        Check("container engine", [str(ROOT / "script" / "_engine")]),
-        Check("images", [str(ROOT / "script" / "_images")]),
-    ]
-    yield from ground
-    if any(check.failed for check in ground):
+    needed = list(ground())
+    yield from needed
+    if any(check.failed for check in needed):
         # no core can be deployed with; the step has failed already
         return
     for core in cores:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import tarfile
 import threading
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -283,6 +284,109 @@ def test_galaxy_client_installs_it_from_a_server(url: str, tmp_path: Path) -> No
     ansible("ansible-galaxy", "collection", "verify", "--offline", "wheelhouse.devpi")
     assert "WHEELHOUSE.DEVPI.DEVPI_USERS" in ansible("ansible-doc", "wheelhouse.devpi.devpi_users").upper()
     ansible("ansible-playbook", "--inventory", "localhost,", "--syntax-check", "wheelhouse.devpi.site")
+
+
+# --- its publication ------------------------------------------------------------------------------------------------
+
+
+def workflow_step(name: str) -> str:
+    """Return what a step of the workflow that publishes runs."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text("utf-8"))
+    [step] = [step for step in workflow["jobs"]["publish"]["steps"] if step.get("id") == name]
+    return str(step["run"])
+
+
+def run_step(checkout: Path, name: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = ["bash", "-e", "-c", workflow_step(name)]
+    environment = {**os.environ, "TAG": VERSION, **environment}
+    return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def clone(released: tuple[Checkout, str], tmp_path: Path) -> Path:
+    """Return a clone of what was pushed, with the tarball that was built there."""
+    released[0].git("clone", "--quiet", ".", str(tmp_path / "clone"))
+    target = tmp_path / "clone" / ".cache" / "release"
+    target.mkdir(parents=True)
+    shutil.copy(tarball(released[0]), target)
+    return tmp_path / "clone"
+
+
+def test_workflow_takes_the_tarball_of_the_release(clone: Path) -> None:
+    said = run_step(clone, "compare")
+    assert (said.returncode, said.stdout) == (0, f"wheelhouse-devpi-{VERSION}.tar.gz: OK\n"), said.stderr
+
+
+def test_workflow_takes_no_other_tarball(clone: Path) -> None:
+    with tarball(Checkout(clone)).open("ab") as file:
+        file.write(b"x")
+    assert run_step(clone, "compare").returncode != 0
+
+
+def test_workflow_takes_no_tag_without_a_tarball(clone: Path, released: tuple[Checkout, str]) -> None:
+    released[0].git("tag", "9.9.9")
+    shutil.copy(tarball(Checkout(clone)), clone / ".cache" / "release" / "wheelhouse-devpi-9.9.9.tar.gz")
+    assert run_step(clone, "compare", TAG="9.9.9").returncode != 0
+
+
+def test_workflow_takes_no_tag_beside_main(original: Path, clone: Path) -> None:
+    # its main has no release
+    Checkout(clone).git("push", "--quiet", str(original), VERSION)
+    Checkout(clone).git("remote", "set-url", "origin", str(original))
+    said = run_step(clone, "compare")
+    Checkout(original).git("tag", "--delete", VERSION)
+    assert (said.returncode, said.stderr) == (1, f"The tag {VERSION} is not on main.\n")
+
+
+class Galaxy(BaseHTTPRequestHandler):
+    """As much of Galaxy's API as a publication needs."""
+
+    asked: list[tuple[str, str, bytes]]
+
+    def do_GET(self) -> None:
+        done = {"state": "completed", "finished_at": "2026-01-01T00:00:00Z", "messages": [], "id": "1"}
+        self.answer(200, done if "imports" in self.path else {"available_versions": {"v3": "v3/"}})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.asked.append((self.path, self.headers["Authorization"], body))
+        self.answer(202, {"task": f"http://{self.headers['Host']}/api/v3/imports/collections/1/"})
+
+    def answer(self, status: int, told: dict[str, object]) -> None:
+        body = json.dumps(told).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Keep quiet."""
+
+
+def test_workflow_publishes_the_tarball_with_the_token(clone: Path, tmp_path: Path) -> None:
+    handler = type("Handler", (Galaxy,), {"asked": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    said = run_step(clone, "publish", GALAXY_TOKEN="canary", ANSIBLE_GALAXY_SERVER=f"{url}/api/", TMPDIR=str(tmp_path))
+    server.shutdown()
+    server.server_close()
+    assert said.returncode == 0, said.stdout + said.stderr
+    [(path, authorization, body)] = handler.asked
+    assert (path, authorization) == ("/api/v3/artifacts/collections/", "Token canary")
+    assert tarball(Checkout(clone)).read_bytes() in body
+    assert "canary" not in said.stdout + said.stderr
+    assert [file.stat().st_mode & 0o077 for file in tmp_path.glob("tmp.*")] == [0]
+
+
+def test_workflow_publishes_nothing_before_all_tests_passed() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text("utf-8"))
+    assert workflow["jobs"]["tests"] == {"uses": "./.github/workflows/tests.yml"}
+    assert workflow["jobs"]["publish"]["needs"] == "tests"
+    assert "if" not in workflow["jobs"]["publish"]
+    tests = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text("utf-8"))
+    assert "workflow_call" in tests["on"]
 
 
 # --- a release that fails -------------------------------------------------------------------------------------------
