@@ -64,7 +64,7 @@ def inventory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def wait_until_booted() -> None:
     # At first there is no systemd yet that could be waited for.
     ask = ["docker", "exec", NAME, "systemctl", "is-system-running", "--wait"]
-    for _ in range(60):
+    for _dummy in range(60):
         state = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip()
         if state == "running":
             return
