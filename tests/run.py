@@ -341,7 +341,10 @@ def matrix(cores: list[str], complete: bool, rows: list[str]) -> Iterator[Check 
             if len(ran) <= 4 and any(check.failed for check in ran):
                 # without an environment, or the collection in it, there is nothing to go on with
                 break
-        results = [f"{check.name.partition(' ')[2]} {'FAILED' if check.failed else check.passed}" for check in ran]
+        results = []
+        for check in ran:
+            count = check.passed if check.report else "ok"
+            results.append(f"{check.name.partition(' ')[2]} {'FAILED' if check.failed else count}")
         results += [f"not had here: what sanity's {test} needs from {host}" for test, host in left_out]
         rows.append(f"  ansible-core {versions(core)}: {', '.join(results)}")
 
@@ -354,7 +357,8 @@ def of_core(core: str, complete: bool, left_out: list[tuple[str, str]]) -> Itera
     place = CACHE / "matrix" / core
     venv = place / "venv"
     path = f"{venv / 'bin'}:{ENVIRONMENT['PATH']}"
-    make = ["uv", "venv", "--clear", "--no-python-downloads", "--python", CORES[core], str(venv)]
+    shutil.rmtree(venv, ignore_errors=True)
+    make = ["uv", "venv", "--no-python-downloads", "--python", CORES[core], str(venv)]
     yield Check(f"{core} venv", make, {"PATH": ":".join(interpreters())})
     lock = str(ROOT / "requirements" / f"matrix-{core}.txt")
     yield Check(
