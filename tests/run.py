@@ -12,7 +12,9 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
+import urllib.request
 import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,10 +22,13 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "script"))
+from _tarball import copy_of_checkout
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".cache"
 LOGS = CACHE / "logs"
 BIN = ROOT / ".venv-test" / "bin"
@@ -31,6 +36,10 @@ BIN = ROOT / ".venv-test" / "bin"
 TREE = ROOT / ".venv-test" / "collections"
 # The tarball's content, installed: what the scenarios run
 INSTALLED = CACHE / "collections"
+# The commit on which a whole run has passed, for script/release
+PASSED = CACHE / "passed"
+# The supported releases of ansible-core, each with a Python that it runs on
+CORES = {"2.19": "3.11", "2.20": "3.12", "2.21": "3.13", "2.22": "3.13"}
 # The longest early, so that two at a time end together
 SCENARIOS = (
     "proxy",
@@ -144,23 +153,13 @@ def pytest(name: str, *arguments: str, **environment: str) -> Check:
     return Check(name, command, environment=environment, report=report)
 
 
-def copy_of_checkout(target: Path) -> None:
-    """Copy what git tracks, and what it would if asked, to a fresh `target`."""
-    shutil.rmtree(target, ignore_errors=True)
-    # a checkout that belongs to someone else, as in many CI jobs, is still ours to read
-    listing = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    for name in subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0"):
-        if name and (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
-
-
 def static() -> Iterator[Check]:
     """Nothing is run: style, types, and what the linters know."""
     yield Check("ruff check", ["ruff", "check", "."])
     yield Check("ruff format", ["ruff", "format", "--check", "."])
     yield Check("mypy", ["mypy", "-p", "ansible_collections.wheelhouse.devpi.plugins"], {"MYPYPATH": str(TREE)})
-    yield Check("mypy of the scripts", ["mypy", "tests/run.py", "script/_tables.py"])
+    scripts = ["tests/run.py", *(f"script/{name}.py" for name in ("_release", "_tables", "_tarball"))]
+    yield Check("mypy of the scripts", ["mypy", *scripts], {"MYPYPATH": str(ROOT / "script")})
     yield Check("yamllint", ["yamllint", "--strict", "."])
     yield Check("ansible-lint", ["ansible-lint", "--offline", "--profile", "production", "--strict"])
     # both ask git for the files, and take those of .venv-test too where git does not answer
@@ -174,33 +173,44 @@ def static() -> Iterator[Check]:
 
 
 def unit() -> Iterator[list[Check]]:
-    """Code alone, without a server; the two files that take half the time beside the rest."""
+    """Code alone, without a server."""
+    yield unit_tests("unit")
+
+
+def unit_tests(name: str, **environment: str) -> list[Check]:
+    """Return the checks of tests/unit; the two files that take half the time are beside the rest."""
     long = ("tests/unit/test_variables.py", "tests/unit/test_devpi_preflight.py")
-    yield [pytest("unit variables", *long), pytest("unit", "tests/unit", *(f"--ignore={file}" for file in long))]
+    rest = ("tests/unit", *(f"--ignore={file}" for file in long))
+    return [pytest(f"{name} variables", *long, **environment), pytest(name, *rest, **environment)]
 
 
 def build() -> Iterator[Check]:
-    """Build what users install, and check that."""
+    """Build what users install, and check that; then make a release of a copy."""
     yield Check("antsibull-changelog", ["antsibull-changelog", "lint"])
     yield from install()
     for tarball in map(str, (CACHE / "tarball").glob("*.tar.gz")):
         yield pytest("content of the tarball", "tests/tarball", DEVPI_TEST_TARBALL=tarball)
         # it writes its result to the directory that it runs in
         yield Check("galaxy-importer", [sys.executable, "-m", "galaxy_importer.main", tarball], directory=CACHE)
+    yield pytest("release", "tests/release")
 
 
 def install() -> Iterator[Check]:
     """Build the tarball of the working tree and install it where the scenarios look for the collection."""
     shutil.rmtree(CACHE / "tarball", ignore_errors=True)
-    shutil.rmtree(INSTALLED, ignore_errors=True)
-    copy = CACHE / "checkout"
-    copy_of_checkout(copy)
-    command = ["ansible-galaxy", "collection", "build", "--output-path", str(CACHE / "tarball")]
-    yield Check("ansible-galaxy build", command, directory=copy)
-    for tarball in (CACHE / "tarball").glob("*.tar.gz"):
-        command = ["ansible-galaxy", "collection", "install", "--offline", str(tarball), "-p", str(INSTALLED)]
+    yield from build_and_install("", CACHE / "tarball", INSTALLED)
+
+
+def build_and_install(name: str, tarballs: Path, collections: Path, **environment: str) -> Iterator[Check]:
+    """Build the tarball of the working tree in one directory, and install it in another."""
+    shutil.rmtree(collections, ignore_errors=True)
+    command = [sys.executable, str(ROOT / "script" / "_tarball.py"), str(tarballs)]
+    yield Check(f"{name} ansible-galaxy build".strip(), command, environment)
+    for tarball in tarballs.glob("*.tar.gz"):
+        command = ["ansible-galaxy", "collection", "install", "--offline", str(tarball), "-p", str(collections)]
         # neither path may lead to the checkout, or the collection counts as installed already
-        yield Check("ansible-galaxy install", command, {"ANSIBLE_COLLECTIONS_PATH": str(INSTALLED), "PYTHONPATH": ""})
+        outside = {**environment, "ANSIBLE_COLLECTIONS_PATH": str(collections), "PYTHONPATH": ""}
+        yield Check(f"{name} ansible-galaxy install".strip(), command, outside)
 
 
 def docs() -> Iterator[Check]:
@@ -211,25 +221,31 @@ def docs() -> Iterator[Check]:
 
 
 def sanity() -> Iterator[Check]:
-    """Ansible's own checks and target smoke, on a clean copy under the path that ansible-test insists on."""
-    copy = CACHE / "sanity" / "ansible_collections" / "wheelhouse" / "devpi"
+    """Ansible's own checks, and target smoke."""
+    check = ansible_test("ansible-test sanity", CACHE / "sanity", interpreters())
+    yield check
+    command = ["ansible-test", "integration", "--local", "--color", "no"]
+    yield Check("ansible-test integration", command, check.environment, directory=check.directory, report=check.report)
+
+
+def ansible_test(name: str, place: Path, path: list[str], *options: str) -> Check:
+    """Return the check that runs ansible-test sanity on a clean copy, under the path that it insists on."""
+    copy = place / "ansible_collections" / "wheelhouse" / "devpi"
     copy_of_checkout(copy)
     # or ansible-test asks the repository around the copy, which ignores all of it, and finds nothing to test
     subprocess.run(["git", "init", "--quiet", str(copy)], check=True)
     (copy / ".git" / "info" / "exclude").write_text("/tests/output/\n")
-    home = CACHE / "sanity" / "home"
+    home = place / "home"
     downloads = home / ".ansible" / "test" / "cache"
     downloads.mkdir(parents=True, exist_ok=True)
     # ansible-test downloads this script, unpinned; ours takes pip from the requirements' index instead
     for version in ("24.2", "25.2"):
         target = downloads / f"get_pip_{version.replace('.', '_')}.py"
         target.write_text((ROOT / "tests" / "get_pip.py").read_text().replace("PIP_VERSION", version))
-    environment = {"HOME": str(home), "PYTHONPATH": "", "PATH": ":".join(interpreters())}
-    command = ["ansible-test", "sanity", "--venv", "--color", "no", "--junit"]
+    environment = {"HOME": str(home), "PYTHONPATH": "", "PATH": ":".join(path)}
+    command = ["ansible-test", "sanity", "--venv", "--color", "no", "--junit", *options]
     report = str((copy / "tests" / "output" / "junit" / "*.xml").relative_to(CACHE))
-    yield Check("ansible-test sanity", command, environment, directory=copy, report=report)
-    command = ["ansible-test", "integration", "--local", "--color", "no"]
-    yield Check("ansible-test integration", command, environment, directory=copy, report=report)
+    return Check(name, command, environment, directory=copy, report=report)
 
 
 def integration() -> Iterator[Check | list[Check]]:
@@ -320,6 +336,102 @@ def molecule(scenarios: list[str]) -> Iterator[Check | list[Check]]:
     ]
 
 
+def matrix(cores: list[str], complete: bool, rows: list[str]) -> Iterator[Check | list[Check]]:
+    """Each ansible-core in an environment of its own; a row of what passed is added for each.
+
+    What this machine lacks for one of them is left out and named, or, with `complete`, fails.
+    """
+    needed = list(ground())
+    yield from needed
+    if any(check.failed for check in needed):
+        # no core can be deployed with; the step has failed already
+        return
+    for core in cores:
+        python = f"Python {CORES[core]}"
+        if not complete and not has_python(CORES[core]):
+            say(f"  --      this machine has no {python} for ansible-core {core}")
+            rows.append(f"  ansible-core {core}: not had here: {python}")
+            continue
+        left_out: list[tuple[str, str]] = []
+        ran: list[Check] = []
+        for item in of_core(core, complete, left_out):
+            ran += item if isinstance(item, list) else [item]
+            yield item
+            if len(ran) <= 4 and any(check.failed for check in ran):
+                # without an environment, or the collection in it, there is nothing to go on with
+                break
+        results = []
+        for check in ran:
+            count = check.passed if check.report else "ok"
+            results.append(f"{check.name.partition(' ')[2]} {'FAILED' if check.failed else count}")
+        results += [f"not had here: what sanity's {test} needs from {host}" for test, host in left_out]
+        rows.append(f"  ansible-core {versions(core)}: {', '.join(results)}")
+
+
+def of_core(core: str, complete: bool, left_out: list[tuple[str, str]]) -> Iterator[Check | list[Check]]:
+    """Return what is run with one ansible-core; the first four make the environment and the collection in it.
+
+    Unless all is to be run, `left_out` gets the sanity tests that cannot run here, and the host that each lacks.
+    """
+    place = CACHE / "matrix" / core
+    venv = place / "venv"
+    path = f"{venv / 'bin'}:{ENVIRONMENT['PATH']}"
+    shutil.rmtree(venv, ignore_errors=True)
+    make = ["uv", "venv", "--no-python-downloads", "--python", CORES[core], str(venv)]
+    yield Check(f"{core} venv", make, {"PATH": ":".join(interpreters())})
+    lock = str(ROOT / "requirements" / f"matrix-{core}.txt")
+    yield Check(
+        f"{core} lock", ["uv", "pip", "sync", "--require-hashes", "--python", str(venv / "bin" / "python"), lock]
+    )
+    shutil.rmtree(place / "tarball", ignore_errors=True)
+    yield from build_and_install(core, place / "tarball", place / "collections", PATH=path)
+    if not complete:
+        left_out += unreachable_sanity(venv)
+    skip = [option for test, host in left_out for option in ("--skip-test", test)]
+    sanity = ansible_test(f"{core} sanity", place / "sanity", [str(venv / "bin"), *interpreters()[1:]], *skip)
+    # The connection to the container is not in ansible-core: it is taken from the package ansible of the tests.
+    installed = f"{place / 'collections'}:{sysconfig.get_path('purelib')}"
+    environment = {"PATH": path, "PYTHONPATH": "", "ANSIBLE_COLLECTIONS_PATH": installed, "DEVPI_TEST_CORE": core}
+    yield [
+        sanity,
+        pytest(f"{core} docs and syntax", "tests/matrix/test_documentation.py", **environment),
+        pytest(f"{core} deployment", "tests/matrix/test_deployment.py", **environment),
+    ]
+    yield unit_tests(f"{core} unit", PATH=path)
+
+
+def has_python(version: str) -> bool:
+    """Whether uv finds this Python on the machine."""
+    command = ["uv", "python", "find", "--system", "--no-python-downloads", version]
+    environment = {**ENVIRONMENT, "PATH": ":".join(interpreters())}
+    return subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+
+
+def unreachable_sanity(venv: Path) -> list[tuple[str, str]]:
+    """Return the sanity tests of an environment that need an archive of a host that is not reached, and the host."""
+    found = []
+    for file in venv.glob("lib/*/site-packages/ansible_test/_data/requirements/sanity.*.txt"):
+        for url, host in re.findall(r" @ (https://([^/\s]+)/[^\s#]+)", file.read_text("utf-8")):
+            try:
+                with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=20):  # noqa: S310
+                    pass
+            except OSError:
+                test = file.name.split(".")[1]
+                say(f"  --      sanity's {test} is left out, for {host} does not answer")
+                found.append((test, host))
+    return found
+
+
+def versions(core: str) -> str:
+    """Return the versions of an ansible-core and its Python, as far as there is an environment with them."""
+    command = "import ansible, platform; print(f'{ansible.__version__} on Python {platform.python_version()}')"
+    python = str(CACHE / "matrix" / core / "venv" / "bin" / "python")
+    try:
+        return subprocess.run([python, "-c", command], capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return core
+
+
 def run_step(checks: Iterator[Check | list[Check]]) -> list[Check]:
     """Run the checks one after the other, and those that come as a list two at a time."""
     done: list[Check] = []
@@ -352,11 +464,13 @@ def main() -> int:
         "sanity": sanity,
         "integration": integration,
     }
-    parser = argparse.ArgumentParser(prog="script/test", usage="script/test [--keep-going] [NAME...]")
+    usage = "script/test [--keep-going] [--complete] [NAME...]"
+    parser = argparse.ArgumentParser(prog="script/test", usage=usage)
     parser.add_argument("--keep-going", action="store_true")
+    parser.add_argument("--complete", action="store_true")
     parser.add_argument("names", nargs="*", metavar="NAME")
     arguments = parser.parse_args()
-    known = (*steps, "molecule", *SCENARIOS)
+    known = (*steps, "molecule", *SCENARIOS, "matrix", *(f"matrix-{core}" for core in CORES))
     for name in arguments.names:
         if name not in known:
             parser.error(f"there is no step or scenario {name!r}; there are {', '.join(known)}")
@@ -369,10 +483,17 @@ def main() -> int:
     }
     if scenarios:
         plan["molecule"] = molecule(scenarios)
+    rows: list[str] = []
+    cores = [core for core in CORES if {"matrix", f"matrix-{core}"} & set(arguments.names)]
+    if cores:
+        plan["matrix"] = matrix(cores, arguments.complete, rows)
 
     for directory in (LOGS, CACHE / "reports"):
         directory.mkdir(parents=True, exist_ok=True)
 
+    commit = clean_commit()
+    if not arguments.names:
+        PASSED.unlink(missing_ok=True)
     summary = []
     done: list[Check] = []
     start = time.monotonic()
@@ -390,11 +511,23 @@ def main() -> int:
 
     passed, failed, skipped = (sum(getattr(check, key) for check in done) for key in ("passed", "failed", "skipped"))
     say("== summary")
-    for line in summary:
+    for line in (*summary, *rows):
         say(line)
     say(f"  {'all':<12} {time.monotonic() - start:6.0f} s" + (f"  {skipped} skipped" if skipped else ""))
     say(f"{passed} passed, {failed} failed")
+    if not arguments.names and "upgrade" in scenarios and not failed and commit and commit == clean_commit():
+        PASSED.write_text(f"{commit}\n", encoding="utf-8")
     return 1 if failed else 0
+
+
+def clean_commit() -> str:
+    """Return the commit that the checkout is, or nothing where it has changes beside it."""
+    git = ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT)]
+    changes, commit = (
+        subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
+        for command in (("status", "--porcelain"), ("rev-parse", "HEAD"))
+    )
+    return "" if changes else commit
 
 
 if __name__ == "__main__":

@@ -138,7 +138,7 @@ def test_what_the_person_may_not_read_is_not_read(home: Home) -> None:
     ("content", "words"),
     [
         (b"garbage", "is not JSON (line 1)"),
-        (b'{"index": 1,\n}', "is not JSON (line 2)"),
+        (b'{"index": 1,\n"x"}', "is not JSON (line 2)"),
         (b"\xff\xfe", "is not UTF-8"),
         (b"[" * 100_000, "is not JSON"),
         (b"9" * 5000, "is not JSON"),
