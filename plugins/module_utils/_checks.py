@@ -115,7 +115,7 @@ def purge_problems(users: list[User], existing: Mapping[str, Any], client: Clien
 def open_upload_problems(users: list[User]) -> list[str]:
     """Return which declared stages open uploads to everybody, which the collection's nginx does not allow."""
     return [
-        f"{index.where}: {key} holds ':ANONYMOUS:', and nginx lets nobody upload without a login; name who may, or say "
+        f"{index.where}: {key} holds ':ANONYMOUS:', and nginx lets nobody upload without a login; name who may, or use "
         "':AUTHENTICATED:' for all devpi users"
         for user in users
         for index in user.indexes

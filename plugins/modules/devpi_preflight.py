@@ -1093,8 +1093,8 @@ class Preflight:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
         except (OSError, ValueError) as error:
             self.problems.append(
-                f"devpi_proxy_certificate {certificate} and devpi_proxy_key {key} on {here} are no pair that nginx "
-                f"could use ({getattr(error, 'reason', None) or error}); give a certificate in PEM, with its chain, "
+                f"devpi_proxy_certificate {certificate} and devpi_proxy_key {key} on {here} are not a pair that nginx "
+                f"can use ({getattr(error, 'reason', None) or error}); give a certificate in PEM, with its chain, "
                 "and the key that belongs to it, without a password"
             )
             return
