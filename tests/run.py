@@ -16,6 +16,7 @@ import time
 import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -162,9 +163,14 @@ def static() -> Iterator[Check]:
     yield Check("mypy of the scripts", ["mypy", "tests/run.py", "script/_tables.py"])
     yield Check("yamllint", ["yamllint", "--strict", "."])
     yield Check("ansible-lint", ["ansible-lint", "--offline", "--profile", "production", "--strict"])
-    # it asks git for the files, and takes those of .venv-test too where git does not answer
+    # both ask git for the files, and take those of .venv-test too where git does not answer
     trust = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": str(ROOT)}
     yield Check("reuse", ["reuse", "lint", "--lines"], trust)
+    # Every module, plugin, option and role that the documentation names has to exist. The check makes a copy of the
+    # collection, and must find no other one.
+    strict = ["--plugin-docs", "--check-extra-docs-refs", "--disallow-unknown-collection-refs"]
+    alone = {"ANSIBLE_COLLECTIONS_PATH": "", "PYTHONPATH": ""}
+    yield Check("antsibull-docs", ["antsibull-docs", "lint-collection-docs", *strict, "."], {**trust, **alone})
 
 
 def unit() -> Iterator[list[Check]]:
@@ -195,6 +201,13 @@ def install() -> Iterator[Check]:
         command = ["ansible-galaxy", "collection", "install", "--offline", str(tarball), "-p", str(INSTALLED)]
         # neither path may lead to the checkout, or the collection counts as installed already
         yield Check("ansible-galaxy install", command, {"ANSIBLE_COLLECTIONS_PATH": str(INSTALLED), "PYTHONPATH": ""})
+
+
+def docs() -> Iterator[Check]:
+    """Build the documentation site, and read it in a browser."""
+    yield Check("site", [str(ROOT / "script" / "docs")])
+    yield from ground()
+    yield pytest("site in a browser", "tests/docs")
 
 
 def sanity() -> Iterator[Check]:
@@ -280,17 +293,19 @@ def interpreters() -> list[str]:
     return [str(BIN), *map(str, sorted(pyenv.glob("versions/3.*/bin"))), *path]
 
 
+def ground() -> Iterator[Check]:
+    """Make sure of what containers start from."""
+    yield Check("container engine", [str(ROOT / "script" / "_engine")])
+    yield Check("images", [str(ROOT / "script" / "_images")])
+
+
 def molecule(scenarios: list[str]) -> Iterator[Check | list[Check]]:
     """Whole hosts in containers, made from the installed tarball."""
-    ground = [
-        Check("container engine", [str(ROOT / "script" / "_engine")]),
-        Check("images", [str(ROOT / "script" / "_images")]),
-    ]
-    yield from ground
-    for check in install():
-        ground.append(check)
+    needed = []
+    for check in chain(ground(), install()):
+        needed.append(check)
         yield check
-    if any(check.failed for check in ground):
+    if any(check.failed for check in needed):
         # nothing to stand on; the step has failed already
         return
     yield [
@@ -333,6 +348,7 @@ def main() -> int:
         "static": static,
         "unit": unit,
         "build": build,
+        "docs": docs,
         "sanity": sanity,
         "integration": integration,
     }

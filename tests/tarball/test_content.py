@@ -42,3 +42,10 @@ def test_nothing_that_runs_is_forgotten(names: set[str]) -> None:
         if path.is_file() and path.suffix != ".pyc"
     }
     assert files - names == set()
+
+
+def test_documentation_sites_find_the_guides(names: set[str]) -> None:
+    guides = {str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "docsite" / "rst").glob("*.rst")}
+    assert guides | {"docs/docsite/extra-docs.yml", "docs/docsite/links.yml"} == {
+        name for name in names if name.startswith("docs/docsite/")
+    }
