@@ -220,13 +220,6 @@ def docs() -> Iterator[Check]:
     yield pytest("site in a browser", "tests/docs")
 
 
-def docs() -> Iterator[Check]:
-    """Build the documentation site, and read it in a browser."""
-    yield Check("site", [str(ROOT / "script" / "docs")])
-    yield from ground()
-    yield pytest("site in a browser", "tests/docs")
-
-
 def sanity() -> Iterator[Check]:
     """Ansible's own checks, and target smoke."""
     check = ansible_test("ansible-test sanity", CACHE / "sanity", interpreters())
