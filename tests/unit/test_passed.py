@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 RUN = Path(__file__).parents[1] / "run.py"
-STEPS = ("static", "unit", "build", "sanity", "integration")
+STEPS = ("static", "unit", "build", "docs", "sanity", "integration")
 
 
 @pytest.fixture
