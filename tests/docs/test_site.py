@@ -28,7 +28,7 @@ HTML = CACHE / "html"
 COLLECTION = "wheelhouse.devpi."
 CONTAINER = "devpi-docs"
 SITE = "http://127.0.0.1:8000/"
-NARROW, WIDE = (400, 800), (1200, 800)
+NARROW, WIDE = (400, 800), (1100, 700)
 # What a page says of itself, collected in the browser. What lies in a box that scrolls by itself may be of any width.
 LOOK = """
 const inBox = element => {
