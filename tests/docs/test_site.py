@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,13 +77,15 @@ class Page:
 
 def documented(kind: str) -> dict[str, Any]:
     """Return what Ansible knows of the collection's modules or roles, by their names."""
-    command = ["ansible-doc", "--type", kind, "--json"]
-    listed = run(*command, "--list", "wheelhouse.devpi")
-    return json.loads(run(*command, *json.loads(listed)))
+    command = [str(Path(sys.executable).with_name("ansible-doc")), "--type", kind, "--json"]
+    # where script/_setup links to the checkout, unless the caller names another place
+    environment = {"ANSIBLE_COLLECTIONS_PATH": str(Path(sys.prefix, "collections")), **os.environ}
+    names = json.loads(run(*command, "--list", "wheelhouse.devpi", env=environment))
+    return json.loads(run(*command, *names, env=environment))
 
 
-def run(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+def run(*command: str, env: dict[str, str] | None = None) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout.strip()
 
 
 def resize(browser: WebDriver, size: tuple[int, int]) -> None:
