@@ -455,10 +455,16 @@ def test_paths_that_would_replace_or_expose_one_another_are_refused(given: dict[
         ({"devpi_server_argon2_memory_cost": 16}, "devpi_server_argon2_memory_cost 16 is too little for"),
         ({"devpi_server_threads": 501}, "devpi_server_threads 501 is out of range; name one from 1 to 500"),
         ({"devpi_server_restrict_modify": "root,,a"}, "devpi_server_restrict_modify 'root,,a' has an empty name in it"),
-        ({"devpi_server_restrict_modify": ":anonymous:"}, "devpi_server_restrict_modify ':anonymous:' lets anyone change and delete"),
+        (
+            {"devpi_server_restrict_modify": ":anonymous:"},
+            "devpi_server_restrict_modify ':anonymous:' lets anyone change and delete",
+        ),
         ({"devpi_server_user": "root"}, "devpi_server_user is root, and"),
         ({"devpi_supervisor_program": "../x"}, "devpi_supervisor_program '../x' is not the name of a program"),
-        ({"devpi_supervisor_program": "x-worker-1"}, "devpi_supervisor_program 'x-worker-1' ends like the name of a worker"),
+        (
+            {"devpi_supervisor_program": "x-worker-1"},
+            "devpi_supervisor_program 'x-worker-1' ends like the name of a worker",
+        ),
         ({"devpi_supervisor_exitcodes": [0, 256]}, "devpi_supervisor_exitcodes[1] 256 is out of range"),
         ({"devpi_venv_extra_packages": ["a==1\nb==2"]}, "devpi_venv_extra_packages[0], 'a==1\\nb==2', has a newline"),
         ({"devpi_venv_extra_packages": ["--index-url=https://x"]}, "devpi_venv_extra_packages[0] '--index-url"),
