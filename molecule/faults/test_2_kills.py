@@ -41,7 +41,7 @@ POINTS = (
     ("wheelhouse.devpi.venv : Make the environment", 2.5),
     ("wheelhouse.devpi.venv : Make the environment", 4.5),
     ("wheelhouse.devpi.venv : Point devpi_venv_path", 0.1),
-    ("wheelhouse.devpi.venv : Remove environments", 0.1),
+    ("wheelhouse.devpi.venv : Delete environments", 0.1),
     ("wheelhouse.devpi.server : Make the account", 0.2),
     ("wheelhouse.devpi.server : Keep the server directory", 0.2),
     ("wheelhouse.devpi.server : Make the secret", 0.2),

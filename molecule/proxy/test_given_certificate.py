@@ -21,7 +21,7 @@ def test_broken_certificate_leaves_the_old_one_up(host: Host, outside: Outside, 
     code, _changed, said = deploy()
     assert code != 0
     assert f"{certificate} and devpi_proxy_key" in said
-    assert "no pair that nginx could use" in said
+    assert "are not a pair that nginx can use" in said
     assert nginx_workers(host) == at_work
     assert serves(outside)
     host.check_output(f"cp -a /root/kept.pem {certificate}")

@@ -80,7 +80,7 @@ def test_broken_site_leaves_the_old_one_up(host: Host, outside: Outside, deploy:
     before, at_work = host.file(SITE).content_string, nginx_workers(host)
     code, _changed, said = deploy(devpi_proxy_access_log="/nowhere/devpi.log")
     assert code != 0
-    assert "nginx does not accept its configuration" in said
+    assert "nginx rejects the new configuration" in said
     assert "/nowhere/devpi.log" in said
     assert host.file(SITE).content_string == before
     assert host.run("nginx -t").rc == 0

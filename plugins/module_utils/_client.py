@@ -456,7 +456,7 @@ class Client:
             return Unreachable(f"{request_line}: the name {self.host} is not known; check url")
         if isinstance(reason, OSError) and reason.errno == errno.ECONNREFUSED:
             return Unreachable(
-                f"{request_line}: nothing listens there (connection refused); start devpi-server, or look at url",
+                f"{request_line}: nothing listens there (connection refused); start devpi-server, or check url",
                 refused=True,
                 passing=True,
             )
