@@ -38,7 +38,7 @@ NO_NETWORK = dict.fromkeys(
     ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy"), "http://127.0.0.1:9"
 )
 MADE, POINTED, REMOVED = (
-    "Make the environment, and let the service's account try it",
+    "Install devpi into a new environment, which takes half a minute, and let the service's account try it",
     "Point devpi_venv_path at the environment",
     "Delete environments that are no longer needed",
 )
