@@ -273,7 +273,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
         ["devpi_server_dir", "/root/devpi", "may not enter"],
         ["--check"],
     ),
-    "file": ({"devpi_server_dir": "/srv/file"}, ["devpi_server_dir", "/srv/file", "no directory"], []),
+    "file": ({"devpi_server_dir": "/srv/file"}, ["devpi_server_dir", "/srv/file", "not a directory"], []),
 }
 
 
