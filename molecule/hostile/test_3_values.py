@@ -147,7 +147,7 @@ def test_a_log_file_of_somebody_elses_is_refused(deployed: Target, stranger: str
     home = f"/home/{stranger}"
     refused(deployed, {"devpi_supervisor_log_file": f"{home}/log"}, "devpi_supervisor_log_file", home)
     deployed.host.check_output("mkdir -p /srv/logs && echo precious >/srv/logs/log")
-    refused(deployed, {"devpi_supervisor_log_file": "/srv/logs/log"}, "devpi_supervisor_log_file", "somebody else's")
+    refused(deployed, {"devpi_supervisor_log_file": "/srv/logs/log"}, "devpi_supervisor_log_file", "somebody else")
     assert deployed.host.file("/srv/logs/log").content_string == "precious\n"
 
 
