@@ -103,7 +103,9 @@ def test_check_mode_ends_too(deployed: Target, alex: Host) -> None:
 
 def test_owner_without_a_home_is_refused(deployed: Target) -> None:
     assert_refused(
-        deployed, ["devpi_pypirc_owner 'nobody' has the home directory /nonexistent, and there is none"], owner="nobody"
+        deployed,
+        ["devpi_pypirc_owner 'nobody' has the home directory /nonexistent, which does not exist"],
+        owner="nobody",
     )
 
 
