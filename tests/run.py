@@ -197,6 +197,8 @@ def build() -> Iterator[Check]:
 
 def install() -> Iterator[Check]:
     """Build the tarball of the working tree and install it where the scenarios look for the collection."""
+    # Scenarios newcomer and remote deploy from it, as from a clone.
+    copy_of_checkout(CACHE / "checkout")
     shutil.rmtree(CACHE / "tarball", ignore_errors=True)
     yield from build_and_install("", CACHE / "tarball", INSTALLED)
 
